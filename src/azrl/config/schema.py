@@ -1,0 +1,259 @@
+"""Every setting there is: one model a section, the meaning under each field. Nothing here imports torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+KindName = Literal["abduction", "deduction", "induction"]
+Probability = Field(ge=0.0, le=1.0)
+
+
+class Section(BaseModel):
+    """A section refuses unknown keys and checks its own defaults."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True, use_attribute_docstrings=True, frozen=True)
+
+
+class Run(Section):
+    name: str | None = None
+    """Folder under `paths.runs`; null makes one from the preset and the time. A used name is an error."""
+    iterations: PositiveInt = 100
+    """Absolute target: a run resumed at step 40 with 100 does 60 more."""
+    time_limit_s: PositiveFloat | None = None
+    """Stop after this many seconds of training, with a checkpoint; null means no limit."""
+    seed: NonNegativeInt = 42
+    """Every random draw is a function of this seed, the step and a purpose."""
+    heartbeat_s: PositiveFloat = 30.0
+    """Seconds between heartbeat lines with phase and ETA."""
+    stall_s: PositiveFloat = 600.0
+    """A phase that lasts longer than this is reported as stalled."""
+    checkpoint_interval: PositiveInt = 50
+    """Steps between checkpoints; one is always written at the end and on SIGINT or SIGTERM."""
+    keep_checkpoints: PositiveInt = 3
+    """Newest checkpoints kept; older ones are removed."""
+
+
+class Model(Section):
+    name: str = "tiny"
+    """`tiny` (shipped), a local folder, or a Hugging Face hub id."""
+    template: Literal["auto", "compact", "think"] = "auto"
+    """Prompt format: `compact` for the tiny model, `think` (<think>/<answer>) for language models."""
+    max_prompt_length: PositiveInt = 384
+    """Prompt tokens; a longer prompt is refused before generation and counted."""
+    max_response_length: PositiveInt = 96
+    """Response tokens."""
+
+
+class EngineSection(Section):
+    backend: Literal["torch", "scripted"] = "torch"
+    """`torch`: the embedded engine; `scripted`: a deterministic stand-in that tests the loop without a model."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Decode precision; auto takes bfloat16 where the CPU has it."""
+    threads: PositiveInt = 1
+    """OpenMP threads, for generation and update alike."""
+    batch_rows: PositiveInt = 128
+    """Rows decoded together."""
+    temperature: PositiveFloat = 1.0
+    """Sampling temperature of rollouts."""
+    top_p: float = Field(1.0, gt=0.0, le=1.0)
+    """Nucleus mass of rollouts."""
+    sync_tolerance: PositiveFloat | None = None
+    """Largest |log-probability difference| between engine and learner after a sync before the run stops;
+    null means 1e-3 in float32 and 0.5 in bfloat16 for the worst token (the mean must be a tenth of it)."""
+
+
+class ExecutorSection(Section):
+    backend: Literal["auto", "process", "mock"] = "auto"
+    """`process`: warm fork server; `mock`: RestrictedPython in process, a toy; `auto`: the strongest that works."""
+    workers: PositiveInt = 2
+    """Fork servers of `process`, for each interpreter variant that is in use."""
+    timeout: PositiveFloat = 1.0
+    """CPU seconds a job."""
+    memory_limit: str | PositiveInt = "256m"
+    """Memory a job: 256m, 1g, or bytes."""
+    output_chars: PositiveInt = 2000
+    """Longest result kept; longer ones are refused, never cut."""
+    allow_unsafe_mock: bool = False
+    """Let `mock` serve a real language model. It holds no attacker; say true only for canned models."""
+
+
+class Tasks(Section):
+    kinds: tuple[KindName, ...] = ("abduction", "deduction", "induction")
+    """Which of the three are proposed and practised."""
+    bins: PositiveInt = 4
+    """Difficulty bins that proposals are asked for: 1 to this many top-level statements."""
+    max_program_chars: PositiveInt = 2000
+    """Longer programs are refused."""
+    max_value_chars: PositiveInt = 400
+    """Longer inputs or outputs are refused."""
+    induction_pairs: int = Field(6, ge=2)
+    """Input/output pairs of an induction task; half are shown."""
+    forbidden_modules: tuple[str, ...] = (
+        "os", "sys", "subprocess", "socket", "random", "time", "datetime", "threading", "multiprocessing",
+        "logging", "hashlib", "secrets", "uuid", "shutil", "pathlib", "io", "ctypes", "importlib", "builtins",
+        "inspect", "gc", "asyncio", "signal", "pickle", "tempfile", "urllib", "http", "requests",
+    )  # fmt: skip
+    """Modules that a program may not import (quality and determinism; the sandbox is the protection)."""
+    check_variants: int = Field(2, ge=2, le=4)
+    """Fresh interpreters with different hash seeds that must agree."""
+
+
+class FormatPenalty(Section):
+    formatted_wrong: float = -0.5
+    """Solver reward for a well-formed wrong answer."""
+    format_error: float = -1.0
+    """Reward for a malformed answer or a refused proposal."""
+
+
+class Selfplay(Section):
+    batch_size: PositiveInt = 48
+    """Proposals a step, over all kinds."""
+    k_references: NonNegativeInt = 2
+    """Reference programs shown to the proposer."""
+    spec: bool = True
+    """Ask the proposer for a difficulty bin. Without references and spec a proposer collapses."""
+    n_samples: int = Field(8, ge=2)
+    """Solver rollouts a task; they measure learnability and, with `reuse`, are the training group."""
+    solver_rollouts: Literal["reuse", "fresh"] = "reuse"
+    """`reuse` trains on the rollouts that measured learnability; `fresh` draws one new rollout a task (AZR)."""
+    practise: NonNegativeInt = 16
+    """Buffer tasks practised a step, besides the newly admitted ones."""
+    max_new_tasks: PositiveInt = 32
+    """Most newly admitted tasks solved in the step that admits them; the rest wait in the buffer."""
+    seed_batch_factor: NonNegativeInt = 4
+    """Buffer seeds made before step 1 by the model itself: this many times batch_size proposals."""
+    boundary_reward: float = 0.0
+    """Proposer reward when every or no rollout is right: 0.0 (AZR paper) or -0.5 (AZR code)."""
+    proposer_reward: Literal["one_minus", "variance"] = "one_minus"
+    """Between the boundaries: 1 - p (AZR) or 4p(1-p)."""
+    spec_bonus: NonNegativeFloat = 0.0
+    """Added to an admitted proposal that meets its spec, subtracted from one that does not."""
+    novelty_weight: NonNegativeFloat = 0.0
+    """Penalty share for programs seen before: reward / (1 + this x times seen)."""
+    format_penalty: FormatPenalty = FormatPenalty()
+    shuffle_rewards: bool = False
+    """Control experiment: permute rewards across the batch, so nothing can be learned from them."""
+
+
+class Training(Section):
+    rl_algorithm: Literal["TRR++", "TRR++_token", "REINFORCE++", "GRPO", "RLOO", "DR_GRPO"] = "TRR++"
+    """Advantage estimator."""
+    loss: Literal["token_mean", "sequence_mean"] = "token_mean"
+    """How the PPO-clip loss is averaged."""
+    optimizer: Literal["adamw"] = "adamw"
+    learning_rate: PositiveFloat = 1e-4
+    weight_decay: NonNegativeFloat = 0.0
+    beta1: float = Field(0.9, ge=0.0, lt=1.0)
+    beta2: float = Field(0.98, ge=0.0, lt=1.0)
+    warmup_steps: NonNegativeInt = 0
+    """Optimizer steps of linear warm-up."""
+    max_grad_norm: PositiveFloat = 1.0
+    clip_low: PositiveFloat = 0.2
+    clip_high: PositiveFloat = 0.28
+    """PPO-clip range of the ratio: [1 - clip_low, 1 + clip_high] (DAPO's asymmetric clip)."""
+    ppo_epochs: PositiveInt = 1
+    minibatches: PositiveInt = 2
+    """Optimizer steps an epoch."""
+    micro_batch_tokens: PositiveInt = 16384
+    """Padded tokens a forward pass; gradients are accumulated, so it changes memory, not results."""
+    use_kl: bool = False
+    kl_coeff: NonNegativeFloat = 0.0
+    """Weight of the KL penalty to the starting model (k3 estimator), when use_kl."""
+    entropy_coeff: NonNegativeFloat = 0.0
+    importance_cap: PositiveFloat | None = 2.0
+    """Truncated importance sampling between sampler and trainer: the weight's cap; null turns it off."""
+    cell_prior: NonNegativeFloat = 16.0
+    """TRR++: how many samples the running mean and std of a cell count for against the batch's own."""
+
+
+class Buffer(Section):
+    max_buffer_size: PositiveInt = 16384
+    """Tasks kept; the lowest weights are evicted, with quotas a kind."""
+    decay: float = Field(0.8, gt=0.0, le=1.0)
+    """What a task's old evidence is multiplied by at each visit."""
+    novelty: NonNegativeFloat = 0.5
+    """Exponent of 1/(1+visits) in the sampling weight."""
+    freshness_steps: PositiveFloat = 200.0
+    """Steps in which an unvisited task's weight halves."""
+
+
+class Curriculum(Section):
+    name: Literal["uniform"] = "uniform"
+    """Who chooses arms (task kind x difficulty bin)."""
+
+
+class Probe(Section):
+    interval: NonNegativeInt = 0
+    """Steps between probes during a run; 0 probes at the start and the end only."""
+    items: PositiveInt = 1000
+    """Frozen items a kind (the first so many of each bin, in equal parts)."""
+    samples: NonNegativeInt = 8
+    """Sampled answers an item, for sampled pass@1 and pass@k; 0 measures greedy alone."""
+    at_start: bool = True
+    at_end: bool = True
+
+
+class Alarm(Section):
+    minimum: float | None = None
+    maximum: float | None = None
+    """The value must stay between these."""
+    patience: PositiveInt = 5
+    """Steps out of range before the alarm acts."""
+    action: Literal["warn", "novelty", "pause"] = "warn"
+    """`warn` logs; `novelty` raises the novelty weight; `pause` saves a checkpoint and stops."""
+
+
+class Monitors(Section):
+    window: PositiveInt = 10
+    """Steps over which the monitored values are averaged."""
+    unique_rate: Alarm = Alarm(minimum=0.6, action="novelty")
+    """Unique normalised programs among admitted proposals."""
+    admitted: Alarm = Alarm(minimum=0.02, patience=20, action="pause")
+    """Share of proposals that the gate admits."""
+    program_size: Alarm = Alarm(minimum=0.8)
+    """Mean top-level statements of admitted programs."""
+    type_mix: Alarm = Alarm(minimum=0.05)
+    """Smallest share of any one kind among admitted proposals."""
+    entropy: Alarm = Alarm(minimum=0.02)
+    """Mean negative log-probability of sampled tokens, in nats."""
+    length: Alarm = Alarm(maximum=0.95)
+    """Mean response length as a share of max_response_length."""
+    format: Alarm = Alarm(minimum=0.5)
+    """Share of well-formed solver answers."""
+
+
+class Logging(Section):
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    rollouts_every: PositiveInt = 1
+    """Steps between rollout files."""
+    rollouts_per_step: PositiveInt = 12
+    """Readable rollouts written in such a step."""
+    use_tensorboard: bool = False
+    use_wandb: bool = False
+    use_trackio: bool = False
+    wandb_project: str = "azrl"
+
+
+class Paths(Section):
+    runs: str = "runs"
+    """Where run folders are made."""
+
+
+class Config(Section):
+    """The whole configuration of a run."""
+
+    run: Run = Run()
+    model: Model = Model()
+    engine: EngineSection = EngineSection()
+    executor: ExecutorSection = ExecutorSection()
+    tasks: Tasks = Tasks()
+    selfplay: Selfplay = Selfplay()
+    training: Training = Training()
+    buffer: Buffer = Buffer()
+    curriculum: Curriculum = Curriculum()
+    probe: Probe = Probe()
+    monitors: Monitors = Monitors()
+    logging: Logging = Logging()
+    paths: Paths = Paths()
