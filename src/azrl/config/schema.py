@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+)
 
 KindName = Literal["abduction", "deduction", "induction"]
 Probability = Field(ge=0.0, le=1.0)
@@ -13,7 +23,18 @@ Probability = Field(ge=0.0, le=1.0)
 class Section(BaseModel):
     """A section refuses unknown keys and checks its own defaults."""
 
-    model_config = ConfigDict(extra="forbid", validate_default=True, use_attribute_docstrings=True, frozen=True)
+    model_config = ConfigDict(
+        extra="forbid", validate_default=True, use_attribute_docstrings=True, frozen=True, allow_inf_nan=False
+    )
+
+
+def parse_memory(limit: str | int) -> int:
+    """Bytes of `256m`, `1g`, `1.5 GiB` or a number of bytes, at least 1 MiB; units are powers of 1024."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", str(limit).lower())
+    size = int(float(match[1]) * 1024 ** " kmgt".index(match[2] or " ")) if match else 0
+    if size < 2**20:
+        raise ValueError("want a size of at least 1m, such as 256m, 1g or a number of bytes")
+    return size
 
 
 class Run(Section):
@@ -48,7 +69,7 @@ class Model(Section):
 
 class EngineSection(Section):
     backend: Literal["torch", "scripted"] = "torch"
-    """`torch`: the embedded engine; `scripted`: a deterministic stand-in that tests the loop without a model."""
+    """`torch`: the embedded engine; `scripted`: a deterministic stand-in, to test the loop without a model."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Decode precision; auto takes bfloat16 where the CPU has it."""
     threads: PositiveInt = 1
@@ -57,7 +78,7 @@ class EngineSection(Section):
     """Rows decoded together."""
     temperature: PositiveFloat = 1.0
     """Sampling temperature of rollouts."""
-    top_p: float = Field(1.0, gt=0.0, le=1.0)
+    top_p: float = Field(default=1.0, gt=0.0, le=1.0)
     """Nucleus mass of rollouts."""
     sync_tolerance: PositiveFloat | None = None
     """Largest |log-probability difference| between engine and learner after a sync before the run stops;
@@ -66,7 +87,7 @@ class EngineSection(Section):
 
 class ExecutorSection(Section):
     backend: Literal["auto", "process", "mock"] = "auto"
-    """`process`: warm fork server; `mock`: RestrictedPython in process, a toy; `auto`: the strongest that works."""
+    """`process`: warm fork server; `mock`: RestrictedPython in process, a toy; `auto`: the strongest here."""
     workers: PositiveInt = 2
     """Fork servers of `process`, for each interpreter variant that is in use."""
     timeout: PositiveFloat = 1.0
@@ -78,6 +99,17 @@ class ExecutorSection(Section):
     allow_unsafe_mock: bool = False
     """Let `mock` serve a real language model. It holds no attacker; say true only for canned models."""
 
+    @field_validator("memory_limit")
+    @classmethod
+    def _readable(cls, limit: str | int) -> str | int:
+        parse_memory(limit)
+        return limit
+
+    @property
+    def memory_mb(self) -> int:
+        """`memory_limit` in MiB, rounded down."""
+        return parse_memory(self.memory_limit) // 2**20
+
 
 class Tasks(Section):
     kinds: tuple[KindName, ...] = ("abduction", "deduction", "induction")
@@ -88,7 +120,7 @@ class Tasks(Section):
     """Longer programs are refused."""
     max_value_chars: PositiveInt = 400
     """Longer inputs or outputs are refused."""
-    induction_pairs: int = Field(6, ge=2)
+    induction_pairs: int = Field(default=6, ge=2)
     """Input/output pairs of an induction task; half are shown."""
     forbidden_modules: tuple[str, ...] = (
         "os", "sys", "subprocess", "socket", "random", "time", "datetime", "threading", "multiprocessing",
@@ -96,7 +128,7 @@ class Tasks(Section):
         "inspect", "gc", "asyncio", "signal", "pickle", "tempfile", "urllib", "http", "requests",
     )  # fmt: skip
     """Modules that a program may not import (quality and determinism; the sandbox is the protection)."""
-    check_variants: int = Field(2, ge=2, le=4)
+    check_variants: int = Field(default=2, ge=2, le=4)
     """Fresh interpreters with different hash seeds that must agree."""
 
 
@@ -114,10 +146,10 @@ class Selfplay(Section):
     """Reference programs shown to the proposer."""
     spec: bool = True
     """Ask the proposer for a difficulty bin. Without references and spec a proposer collapses."""
-    n_samples: int = Field(8, ge=2)
+    n_samples: int = Field(default=8, ge=2)
     """Solver rollouts a task; they measure learnability and, with `reuse`, are the training group."""
     solver_rollouts: Literal["reuse", "fresh"] = "reuse"
-    """`reuse` trains on the rollouts that measured learnability; `fresh` draws one new rollout a task (AZR)."""
+    """`reuse` trains on the rollouts that measured learnability; `fresh` draws one new one a task (AZR)."""
     practise: NonNegativeInt = 16
     """Buffer tasks practised a step, besides the newly admitted ones."""
     max_new_tasks: PositiveInt = 32
@@ -145,8 +177,8 @@ class Training(Section):
     optimizer: Literal["adamw"] = "adamw"
     learning_rate: PositiveFloat = 1e-4
     weight_decay: NonNegativeFloat = 0.0
-    beta1: float = Field(0.9, ge=0.0, lt=1.0)
-    beta2: float = Field(0.98, ge=0.0, lt=1.0)
+    beta1: float = Field(default=0.9, ge=0.0, lt=1.0)
+    beta2: float = Field(default=0.98, ge=0.0, lt=1.0)
     warmup_steps: NonNegativeInt = 0
     """Optimizer steps of linear warm-up."""
     max_grad_norm: PositiveFloat = 1.0
@@ -159,7 +191,7 @@ class Training(Section):
     micro_batch_tokens: PositiveInt = 16384
     """Padded tokens a forward pass; gradients are accumulated, so it changes memory, not results."""
     use_kl: bool = False
-    kl_coeff: NonNegativeFloat = 0.0
+    kl_coeff: NonNegativeFloat = 0.001
     """Weight of the KL penalty to the starting model (k3 estimator), when use_kl."""
     entropy_coeff: NonNegativeFloat = 0.0
     importance_cap: PositiveFloat | None = 2.0
@@ -171,7 +203,7 @@ class Training(Section):
 class Buffer(Section):
     max_buffer_size: PositiveInt = 16384
     """Tasks kept; the lowest weights are evicted, with quotas a kind."""
-    decay: float = Field(0.8, gt=0.0, le=1.0)
+    decay: float = Field(default=0.8, gt=0.0, le=1.0)
     """What a task's old evidence is multiplied by at each visit."""
     novelty: NonNegativeFloat = 0.5
     """Exponent of 1/(1+visits) in the sampling weight."""
