@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from azrl.config.dump import inline
 from azrl.config.errors import show
 from azrl.config.source import Key, Setting
 
@@ -103,7 +104,7 @@ def translate(settings: Sequence[Setting]) -> tuple[list[Setting], list[str], li
                 problems.append(f"{setting.where}: {setting.dotted}: {e}, got {show(setting.value)}")
                 continue
             kept.append(new)
-            notes.append(_note(setting, f"{alias.new}: {show(new.value)}", alias.why))
+            notes.append(_note(setting, f"{alias.new}: {inline(new.value)}", alias.why))
     if folders:
         try:
             runs = _common_parent(folders)
@@ -113,7 +114,7 @@ def translate(settings: Sequence[Setting]) -> tuple[list[Setting], list[str], li
             kept.append(Setting(("paths", "runs"), runs, folders[0].where))
             for folder in folders:
                 place = f"a run keeps it in {os.path.join(runs, '<name>', FOLDERS[folder.dotted])}"
-                notes.append(_note(folder, f"paths.runs: {show(runs)}", place))
+                notes.append(_note(folder, f"paths.runs: {inline(runs)}", place))
     return kept, notes, problems
 
 

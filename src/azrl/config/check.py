@@ -45,7 +45,7 @@ def schema() -> dict[Key, Any]:
 
 
 def unknown(setting: Setting) -> str | None:
-    """What is wrong with a setting's key, or None: unknown, a section given a value, or a value given keys."""
+    """What is wrong with a setting's key: unknown, a section given a value, a value given keys; or None."""
     key = setting.key
     if key in schema():
         if not is_section(key):
@@ -77,14 +77,14 @@ def canonical_case(setting: Setting) -> Setting:
 def validate(merged: Mapping[Key, Setting]) -> tuple[Config | None, list[tuple[Setting, str]]]:
     """The configuration, or else the setting and the message of every value that is wrong."""
     found: dict[tuple[Key, Any], tuple[Setting, list[str]]] = {}
-    tree: dict[str, Any] = {}
+    tree: dict[str, Any] = Config().model_dump()  # so that half an alarm keeps the other half's defaults
     for key, setting in merged.items():
         if isinstance(setting.value, bool) and schema()[key] is not bool:
             found[key, ()] = (setting, ["should not be true or false"])
             continue
         section = tree
         for name in key[:-1]:
-            section = section.setdefault(name, {})
+            section = section[name]
         section[key[-1]] = setting.value
     config = None
     try:

@@ -25,6 +25,12 @@ def to_yaml(config: Config, where: Mapping[str, str] | None = None) -> str:
     return "\n".join(_lines(config.model_dump(mode="json"), "", where or {})) + "\n"
 
 
+def inline(value: Any) -> str:
+    """A value as YAML on one line."""
+    text = yaml.dump([value], Dumper=Dumper, default_flow_style=True, width=float("inf"), allow_unicode=True)
+    return text.strip()[1:-1]
+
+
 def _lines(section: Mapping[str, Any], prefix: str, where: Mapping[str, str]) -> Iterator[str]:
     indent = "  " * prefix.count(".")
     for name, value in section.items():
@@ -32,8 +38,5 @@ def _lines(section: Mapping[str, Any], prefix: str, where: Mapping[str, str]) ->
             yield f"{indent}{name}:"
             yield from _lines(value, f"{prefix}{name}.", where)
         else:
-            text = yaml.dump(
-                [value], Dumper=Dumper, default_flow_style=True, width=float("inf"), allow_unicode=True
-            )
             place = where.get(prefix + name)
-            yield f"{indent}{name}: {text.strip()[1:-1]}" + (f"  # {place}" if place else "")
+            yield f"{indent}{name}: {inline(value)}" + (f"  # {place}" if place else "")

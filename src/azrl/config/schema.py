@@ -17,7 +17,6 @@ from pydantic import (
 )
 
 KindName = Literal["abduction", "deduction", "induction"]
-Probability = Field(ge=0.0, le=1.0)
 
 
 class Section(BaseModel):
@@ -69,7 +68,7 @@ class Model(Section):
 
 class EngineSection(Section):
     backend: Literal["torch", "scripted"] = "torch"
-    """`torch`: the embedded engine; `scripted`: a deterministic stand-in, to test the loop without a model."""
+    """`torch`: the embedded engine; `scripted`: a deterministic stand-in that tests the loop."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Decode precision; auto takes bfloat16 where the CPU has it."""
     threads: PositiveInt = 1
