@@ -41,7 +41,7 @@ def test_trr_token_uses_bessel_over_tokens():
 
 
 def test_trr_token_equals_whitening_every_token_of_the_cell():
-    """The published definition, computed on the expanded token list with the statistics module (sample variance)."""
+    """The published definition on the expanded token list, by the statistics module (sample variance)."""
     rewards, lengths = [1.0, -0.5, -1.0, 1.0, -0.5], [7, 31, 2, 12, 5]
     tokens = [r for r, n in zip(rewards, lengths, strict=True) for _ in range(n)]
     mean, variance = statistics.fmean(tokens), statistics.variance(tokens)
@@ -58,9 +58,8 @@ def test_reinforce_whitens_across_cells():
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        # group a: 1, 0, 0, 0 (mean 1/4, unbiased variance (9 + 3)/16/3 = 1/4); group b: 1, 1, 0 (mean 2/3, 1/3)
-        ("grpo", [0.75 / 0.5001, -0.25 / 0.5001, -0.25 / 0.5001, -0.25 / 0.5001]
-         + [1 / 3 / 0.5774503, 1 / 3 / 0.5774503, -2 / 3 / 0.5774503]),
+        # group a: 1, 0, 0, 0 (mean 1/4, unbiased variance 1/4); group b: 1, 1, 0 (2/3 and 1/3)
+        ("grpo", [0.75 / 0.5001, *[-0.25 / 0.5001] * 3, *[1 / 3 / 0.5774503] * 2, -2 / 3 / 0.5774503]),
         ("rloo", [1, -1 / 3, -1 / 3, -1 / 3, 0.5, 0.5, -1]),
         ("dr_grpo", [0.75, -0.25, -0.25, -0.25, 1 / 3, 1 / 3, -2 / 3]),
     ],
@@ -75,7 +74,7 @@ def test_group_estimators(name, expected):
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_nothing_to_compare_gives_zero(name):
     rewards = [0.1, 0.1, 0.1, -1.0]  # one cell without variance, one with a single member
-    arguments = dict(groups=["a", "a", "a", "b"], lengths=[3, 4, 5, 6])
+    arguments = {"groups": ["a", "a", "a", "b"], "lengths": [3, 4, 5, 6]}
     cells = [SOLVER, SOLVER, SOLVER, PROPOSER]
     if name == "reinforce++":
         rewards = [0.1] * 4
@@ -107,8 +106,8 @@ def test_always_finite_and_in_the_order_of_rewards(name, rows, with_baseline):
 
 
 def test_baseline_shrinks_then_learns():
-    """Running cell: 4 samples of mean 0 and second moment 1. Then one sample of reward 1 with prior 3: weight 3/4,
-    mean 1/4, second moment 1/4 + 3/4 = 1, std sqrt(15)/4, A = 3/sqrt(15). After it, decay 1/2: count 3, sum 1."""
+    """Running cell: 4 samples of mean 0 and second moment 1. Then a sample of reward 1 with prior 3: weight
+    3/4, mean 1/4, second moment 1/4 + 3/4 = 1, std sqrt(15)/4, A = 3/sqrt(15). By decay 1/2: count 3, sum 1."""
     baseline = CellBaseline(prior=3.0, decay=0.5)
     first = estimate("trr++", [1, -1, 1, -1], cells=[SOLVER] * 4, baseline=baseline)
     close(first, [1, -1, 1, -1])  # no history: the batch stands on its own
