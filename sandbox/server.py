@@ -1,0 +1,113 @@
+"""The fork server: a warm interpreter that forks once for each job and reports how the child ended.
+
+Started as `python -S -B -P -s server.py UID CONTROL`, a SEQPACKET socket's descriptor. It never sees a job:
+a request is four numbers and a descriptor, the child reads the job from that descriptor, and the server holds
+no data of any job that a later child could find in its memory. One job at a time. It ends when the control
+socket does. SIGALRM from the host means: kill the child now.
+
+Request: u64 job, u64 CPU nanoseconds, u64 wall nanoseconds, u64 memory bytes, with one descriptor.
+Reply: u64 job, i32 wait status (-1: could not fork), u64 CPU microseconds, u64 wall microseconds.
+Greeting: `ready`, or `failed` and why.
+"""
+
+import gc
+import importlib
+import os
+import signal
+import socket
+import struct
+import sys
+import time
+
+CONTROL_FD = 3
+REQUEST, REPLY = struct.Struct("<QQQQ"), struct.Struct("<QiQQ")
+
+# Children cannot open files, so what is not here cannot be imported. A codec that is missing would change a
+# result without an error, hence all of `encodings` that takes no great table.
+PRELOAD = (
+    "abc bisect cmath collections collections.abc contextlib copy dataclasses datetime decimal enum fractions "
+    "functools heapq itertools json math numbers operator random re statistics string struct textwrap types typing "
+    "unicodedata "
+    "encodings.ascii encodings.latin_1 encodings.utf_8 encodings.utf_8_sig encodings.utf_16 encodings.utf_16_le "
+    "encodings.utf_16_be encodings.utf_32 encodings.utf_32_le encodings.utf_32_be encodings.cp1252 encodings.cp437 "
+    "encodings.idna encodings.punycode encodings.unicode_escape encodings.raw_unicode_escape encodings.rot_13 "
+    "encodings.hex_codec encodings.base64_codec encodings.charmap"
+).split()
+
+
+def serve(control, uid, limits, runner):
+    """Answer requests until the control socket ends."""
+    running = 0
+
+    def kill_child(signum, frame):
+        if running:
+            os.kill(running, signal.SIGKILL)
+
+    signal.signal(signal.SIGALRM, kill_child)
+    space = socket.CMSG_SPACE(4)
+    while True:
+        data, ancillary, _, _ = control.recvmsg(REQUEST.size, space)
+        if not data:
+            return
+        job, cpu_ns, wall_ns, memory = REQUEST.unpack(data)
+        fd = int.from_bytes(ancillary[0][2][:4], sys.byteorder)
+        start = time.monotonic()
+        try:
+            pid = os.fork()
+        except OSError:
+            os.close(fd)
+            control.send(REPLY.pack(job, -1, 0, 0))
+            continue
+        if pid == 0:
+            try:
+                signal.signal(signal.SIGALRM, signal.SIG_DFL)
+                limits.confine_child(fd, uid, cpu_ns, wall_ns, memory)
+                runner.child(limits.JOB_FD)
+            finally:
+                os._exit(1)
+        running = pid
+        os.close(fd)
+        _, status, usage = os.wait4(pid, 0)
+        running = 0
+        cpu_us = int((usage.ru_utime + usage.ru_stime) * 1e6)
+        control.send(REPLY.pack(job, status, cpu_us, int((time.monotonic() - start) * 1e6)))
+
+
+def prepare(uid):
+    """Import all that children need, then give up what they must not have. Returns (limits, runner)."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    sys.path.insert(0, here)
+    limits, runner = importlib.import_module("limits"), importlib.import_module("runner")
+    sys.path.remove(here)
+    for name in PRELOAD:
+        importlib.import_module(name)
+    limits.confine_server(uid)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    runner.warm()
+    for name in ("limits", "runner", "canonical", "ctypes", "_ctypes", "socket", "importlib"):
+        sys.modules.pop(name, None)
+    sys.meta_path[:] = [finder for finder in sys.meta_path if finder.__name__ != "PathFinder"]
+    gc.collect()
+    gc.disable()
+    gc.freeze()
+    return limits, runner
+
+
+def main():
+    """Greet, then serve."""
+    uid, inherited = int(sys.argv[1]), int(sys.argv[2])
+    if inherited != CONTROL_FD:  # a low number, so that a child closes all it must with one short range
+        os.dup2(inherited, CONTROL_FD)
+        os.close(inherited)
+    control = socket.socket(fileno=CONTROL_FD)
+    try:
+        limits, runner = prepare(uid)
+    except Exception as error:
+        control.send(f"failed {type(error).__name__}: {error}".encode()[:900])
+        return
+    control.send(b"ready")
+    serve(control, uid, limits, runner)
+
+
+if __name__ == "__main__":
+    main()

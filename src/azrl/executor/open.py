@@ -1,0 +1,57 @@
+"""Chooses a backend. Never a weaker one than was asked for, and never in silence."""
+
+from __future__ import annotations
+
+import sys
+
+from azrl.errors import UserError
+from azrl.executor.base import Executor
+
+
+def open_executor(
+    backend: str,
+    *,
+    workers: int = 2,
+    serves_real_model: bool = False,
+    allow_unsafe_mock: bool = False,
+) -> Executor:
+    """Start an executor; use it as a context manager.
+
+    `process`: fork servers, `workers` for each interpreter variant in use. `mock`: RestrictedPython in this
+    process, for canned and tiny models; with `serves_real_model` it needs `allow_unsafe_mock`. `auto`: `process`,
+    or an error that says why it does not work here. Raises UserError; a backend that starts has passed its
+    self-check.
+    """
+    if workers < 1:
+        raise UserError(f"executor.workers is {workers}; it needs at least 1")
+    if backend == "mock":
+        if serves_real_model and not allow_unsafe_mock:
+            raise UserError(
+                "the mock executor runs programs inside the trainer and cannot hold what a real language model "
+                "writes; use executor.backend=process, or executor.allow_unsafe_mock=true if you accept the risk"
+            )
+        from azrl.executor.mock import MockExecutor
+
+        return MockExecutor()
+    if backend in ("process", "auto"):
+        return _open_process(workers)
+    if backend == "docker":
+        raise UserError("executor.backend=docker is not in this version; use process")
+    raise UserError(f"no executor named {backend!r}; there are process, mock and auto")
+
+
+def _open_process(workers: int) -> Executor:
+    if sys.platform != "linux":
+        raise UserError(
+            f"the process executor needs Linux, this is {sys.platform}; executor.backend=mock runs anywhere"
+        )
+    from azrl.executor.process import ProcessExecutor
+    from azrl.executor.selfcheck import check
+
+    executor = ProcessExecutor(workers)
+    try:
+        check(executor)
+    except BaseException:
+        executor.close()
+        raise
+    return executor
