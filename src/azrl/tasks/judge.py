@@ -2,7 +2,7 @@
 
 The grammar is Python's own for None, True, False, numbers (`-1`, `1e3`, `0x1f`, `1+2j`), strings, bytes,
 tuples, lists, dicts, sets and the calls `set()`, `set([...])` and `frozenset(...)`. Adjacent strings join.
-Everything else is `NotLiteral`: names, other calls, f-strings, operators, `...`, nan and inf, comments.
+Comments are space. All else is `NotLiteral`: names, other calls, f-strings, operators, `...`, nan and inf.
 
 What equals what is Python's `==` on the values, as in Absolute Zero (arXiv 2505.03335): `1 == 1.0 == True`,
 `-0.0 == 0.0`, sets and dicts without order, `[1] != (1,)`, `'a' != b'a'`, no tolerance on floats.
@@ -64,7 +64,7 @@ def literal(text: str, *, max_chars: int = MAX_CHARS) -> Any:
 
 def call(text: str, *, max_chars: int = MAX_CHARS) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Positional and keyword values of call-argument text; raises NotLiteral."""
-    reader = Reader(text, max_chars)
+    reader = Reader(text, max_chars, in_call=True)
     keywords: dict[str, Any] = {}
 
     def argument() -> Any:

@@ -30,7 +30,7 @@ class NotLiteral(ValueError):
 _DIGITS = r"[0-9](?:_?[0-9])*+"
 _TOKEN = re.compile(
     rf"""
-    (?P<gap>[ \t\f\n]*+)
+    (?P<gap>(?:[ \t\f\n]++|\#[^\n]*+)*+)
     (?:(?P<number>0[xX](?:_?[0-9a-fA-F])++|0[oO](?:_?[0-7])++|0[bB](?:_?[01])++
         |(?:{_DIGITS}\.?+(?:{_DIGITS})?+|\.{_DIGITS})(?:[eE][+-]?+{_DIGITS})?+[jJ]?+)
     |(?P<string>(?:[bB][rR]?+|[rR][bB]?+|[uU])?+
@@ -60,22 +60,24 @@ _CONSTANTS = {"None": None, "True": True, "False": False}
 class Reader:
     """Recursive descent over tokens; depth is bounded by MAX_DEPTH before the first value is read."""
 
-    def __init__(self, text: str, max_chars: int):
+    def __init__(self, text: str, max_chars: int, *, in_call: bool = False):
+        """`in_call`: the text stands between a call's parentheses, where lines may break anywhere."""
         if len(text) > max_chars:
             raise NotLiteral("too_long")
         if _SURROGATE.search(text):
             raise NotLiteral("character")
         text = text.replace("\r\n", "\n").replace("\r", "\n").strip(" \t\f\n")
         self.tokens = _TOKEN.findall(text)
+        if len(self.tokens) > 1 and not any(self.tokens[-2][1:]):
+            self.tokens.pop()  # a last comment matches as an end of its own
         if len(self.tokens) > MAX_TOKENS:
             raise NotLiteral("too_many")
-        self._check_lexical()
+        self._check_lexical(1 if in_call else 0)
         self.at = -1
         self.advance()
 
-    def _check_lexical(self) -> None:
-        """Refuse strange characters, deep nesting and line breaks outside brackets."""
-        depth = 0
+    def _check_lexical(self, depth: int) -> None:
+        """Refuse strange characters, deep nesting and, at depth 0, line breaks."""
         for gap, number, _, op, _, bad in self.tokens:
             if bad:
                 raise NotLiteral("character")
