@@ -1,0 +1,47 @@
+"""Which colour means what: the same kind, role or reason has the same colour in every chart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+KIND_COLOURS = {"abduction": 0, "deduction": 1, "induction": 2}
+
+# The gate's order; a reason that is not named here comes last.
+_GATE = (
+    "parse", "malformed", "policy", "too_large", "held_out", "runs", "error", "timeout", "memory", "crash",
+    "output", "refused", "deterministic", "nondeterministic", "literal", "trivial", "duplicate", "infra",
+)  # fmt: skip
+_PHASES = (
+    "propose",
+    "generate",
+    "gate",
+    "execute",
+    "solve",
+    "judge",
+    "reward",
+    "update",
+    "sync",
+    "probe",
+    "checkpoint",
+)
+
+
+def by_kind(names: Iterable[str]) -> list[str]:
+    """The kinds that the names begin with, in the order of the paper, unknown ones last."""
+    found = {name.split("/")[0].split(":")[0] for name in names}
+    return [*(kind for kind in KIND_COLOURS if kind in found), *sorted(found - KIND_COLOURS.keys())]
+
+
+def gate_order(reasons: Iterable[str]) -> dict[str, int]:
+    """Reasons of refusal with their colours, in the order in which the gate asks."""
+    ordered = sorted(
+        set(reasons) - {"admitted"}, key=lambda r: (_GATE.index(r) if r in _GATE else len(_GATE), r)
+    )
+    wheel = (3, 1, 4, 5, 6, 7, 8, 0, 9)
+    return {reason: wheel[at % len(wheel)] for at, reason in enumerate(ordered)}
+
+
+def phase_order(phases: Iterable[str]) -> dict[str, int]:
+    """Phases with their colours, in the order in which a step runs them."""
+    ordered = sorted(set(phases), key=lambda p: (_PHASES.index(p) if p in _PHASES else len(_PHASES), p))
+    return {phase: at % 10 for at, phase in enumerate(ordered)}
