@@ -1,0 +1,18 @@
+"""`python main.py [verb] ...`: see `python main.py --help`."""
+
+import sys
+from pathlib import Path
+
+if sys.version_info < (3, 11):  # noqa: UP036 (who has an older one learns it here)
+    sys.exit(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}")
+sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
+
+if __name__ == "__main__":
+    try:
+        from azrl.cli import main
+    except ModuleNotFoundError as error:
+        if (error.name or "azrl").split(".")[0] == "azrl":
+            raise
+        print(f"the package {error.name!r} is missing: pip install -r requirements.txt", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(main())

@@ -1,0 +1,32 @@
+"""`python main.py eval RUN_OR_MODEL`: measure on the frozen probe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from azrl.cli.arguments import Parser, flag_settings, load
+from azrl.cli.resume import RESOLVED
+
+
+def run(argv: Sequence[str]) -> int:
+    """A run is measured under its own configuration unless `--config` names another."""
+    parser = Parser(
+        "eval",
+        "RUN_OR_MODEL [--config FILE] [--seed S] [key=value ...]",
+        "Measure a run's newest checkpoint, or a model, on the frozen probe.",
+        "RUN_OR_MODEL: a run's folder, a model's folder, a hub id, or `tiny`. probe.items and probe.samples "
+        "set the size.",
+    )
+    parser.add_config("seed")
+    options, words = parser.parse_split(argv)
+    targets = [word for word in words if "=" not in word]
+    if len(targets) != 1:
+        parser.error("want one run or model" + (f", got {len(targets)}" if targets else ", such as `tiny`"))
+    own = Path(targets[0]) / RESOLVED
+    files = options.config or ([own] if own.is_file() else [])
+    loaded = load(files, [word for word in words if "=" in word], flag_settings(options))
+
+    from azrl.evals import main
+
+    return main(loaded.config, targets[0])

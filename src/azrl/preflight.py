@@ -1,0 +1,156 @@
+"""What a configuration needs of the machine, what of that is missing, and which presets run instead."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import azrl
+from azrl import machine
+from azrl.config import Config, ConfigError, load_config
+from azrl.errors import UserError
+from azrl.executor import open_executor
+
+SHIPPED = Path(azrl.__file__).parent / "models" / "shipped"
+BYTES_A_PARAMETER = 16  # weights, gradient and two moments in 32 bits
+LARGEST_ON_CPU = 1e9
+"""Parameters above which training without a GPU is refused: a step would take hours."""
+LARGEST_TOY = 1e7
+"""Parameters up to which the mock executor may serve a model."""
+_TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def missing(config: Config) -> list[str]:
+    """What stops this configuration here, one line each. Cheap: starts nothing and downloads nothing."""
+    lacking = _model_trouble(config.model.name) if config.engine.backend == "torch" else []
+    size = parameters(config.model.name)
+    if not lacking and config.engine.backend == "torch" and size and size > LARGEST_ON_CPU:
+        found, why = machine.gpus()
+        if not found:
+            wanted = BYTES_A_PARAMETER * size / 1e9
+            lacking.append(
+                f"an NVIDIA GPU: {config.model.name} has about {size / 1e9:.3g} billion parameters and "
+                f"trains in about {wanted:.0f} GB of GPU memory; here: {why}"
+            )
+    if (
+        config.executor.backend == "mock"
+        and serves_real_model(config)
+        and not config.executor.allow_unsafe_mock
+    ):
+        lacking.append(
+            f"a sandbox: the mock executor holds no attacker, and {config.model.name} is a real language "
+            "model; set executor.backend=process (it needs no Docker), or executor.allow_unsafe_mock=true "
+            "at your own risk"
+        )
+    return lacking
+
+
+def serves_real_model(config: Config) -> bool:
+    """Whether programs come from a model large enough to know an attack, or of unknown size."""
+    size = parameters(config.model.name)
+    return config.engine.backend == "torch" and (size is None or size > LARGEST_TOY)
+
+
+def parameters(name: str) -> float | None:
+    """About how many parameters a model has, from its files or from a name such as `Qwen2.5-3B`; or None."""
+    if name == "tiny":
+        return 1.5e6
+    if Path(name).is_dir():
+        return sum(file.stat().st_size for file in Path(name).glob("*.safetensors")) / 2 or None
+    said = re.search(
+        r"(?<![\w.])(\d+(?:\.\d+)?)([bm])(?![a-z])", name.casefold().replace("-", " ").replace("_", " ")
+    )
+    return float(said[1]) * {"b": 1e9, "m": 1e6}[said[2]] if said else None
+
+
+def choices(config: Config) -> list[tuple[str, str]]:
+    """What a run would use, name and choice; starts the executor for a moment to see that it works."""
+    template: str = config.model.template
+    found, why = machine.gpus()
+    folder = Path(config.paths.runs) / (config.run.name or "<preset>-<time>")
+    rows = [
+        ("run folder", str(folder) + (" (is there already)" if folder.exists() else "")),
+        ("model", f"{config.model.name}, template {template}"),
+        ("engine", f"{config.engine.backend}, {config.engine.threads} thread(s)"),
+        ("executor", executor_choice(config)),
+        ("device", ", ".join(gpu.name for gpu in found) or f"CPU, {machine.cores()} core(s) ({why})"),
+    ]
+    return rows + [("missing", line) for line in missing(config)]
+
+
+def executor_choice(config: Config) -> str:
+    """The executor that starts, with its settings, or why none does."""
+    wanted = config.executor.backend
+    try:
+        with open_executor(
+            wanted,
+            workers=1,
+            serves_real_model=serves_real_model(config),
+            allow_unsafe_mock=config.executor.allow_unsafe_mock,
+        ) as executor:
+            name = executor.name + (" (auto)" if wanted == "auto" else "")
+    except UserError as error:
+        return f"none: {error}"
+    settings = config.executor
+    return (
+        f"{name}, {settings.workers} worker(s), {settings.timeout:g} CPU s and {settings.memory_mb} MB a job"
+    )
+
+
+def presets() -> list[Path]:
+    """The presets: config/ here, or else the checkout's."""
+    here = Path("config")
+    folder = here if here.is_dir() else Path(azrl.__file__).parents[2] / "config"
+    return sorted(folder.glob("*.yaml"))
+
+
+def purpose(preset: Path) -> str:
+    """What a preset says of itself: its first comment line."""
+    first = preset.read_text("utf-8").partition("\n")[0]
+    return first.removeprefix("#").strip() if first.startswith("#") else ""
+
+
+def preset_trouble(preset: Path) -> list[str]:
+    """What stops a preset here; nothing when it runs."""
+    try:
+        return missing(load_config([preset], environ=os.environ).config)
+    except ConfigError as error:
+        return list(error.problems)
+
+
+def instead(title: str, lacking: Sequence[str]) -> str:
+    """One screen: what is missing, and which presets run on this machine."""
+    lines = [f"{title} cannot run on this machine. Missing:", *(f"  - {line}" for line in lacking)]
+    able = [preset for preset in presets() if not preset_trouble(preset)]
+    if able:
+        lines += [
+            "",
+            f"These run here ({machine.cores()} cores, {machine.memory() / machine.GIB:.0f} GiB of memory):",
+        ]
+        lines += [
+            line
+            for preset in able
+            for line in (f"  python main.py --config {preset}", f"      {purpose(preset)}")
+        ]
+    return "\n".join([*lines, "", "More about this machine: python main.py doctor"])
+
+
+def _model_trouble(name: str) -> list[str]:
+    folder = Path(name)
+    if name == "tiny":
+        if any(SHIPPED.glob("*.safetensors")):
+            return []
+        return [f"the tiny model's weights ({SHIPPED}): build them by `python main.py warmstart`"]
+    if folder.is_dir():
+        lacking = []
+        if not (folder / "config.json").is_file():
+            lacking.append(f"config.json in the model's folder {folder}")
+        if not any((folder / file).is_file() for file in _TOKENIZERS):
+            lacking.append(f"a tokenizer in the model's folder {folder} (one of {', '.join(_TOKENIZERS)})")
+        return lacking
+    if _HUB_ID.fullmatch(name):
+        return []
+    return [f"the model {name!r}: no such folder, and no hub id such as Qwen/Qwen2.5-Coder-3B"]
