@@ -1,0 +1,45 @@
+"""The proof that ends a sync: engine and learner must give the same tokens the same log-probabilities.
+
+A stale or mislabelled layer leaves samples that look sane and a gradient that is wrong, so a run that
+cannot show agreement stops.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+
+class SyncMismatch(RuntimeError):
+    """Engine and learner disagree beyond tolerance; the message holds the numbers."""
+
+
+def prove_sync(
+    engine_scores: Sequence[Sequence[float]],
+    learner_scores: Sequence[Sequence[float]],
+    *,
+    worst: float,
+    mean: float,
+) -> dict[str, float]:
+    """Compare log-probabilities (nats) of the same probe tokens, sequence by sequence.
+
+    Returns `worst` and `mean` of |difference| and the number of `tokens`. Raises SyncMismatch when either is
+    beyond its tolerance or not finite, ValueError when the shapes differ or there is nothing to compare.
+    """
+    if [len(scores) for scores in engine_scores] != [len(scores) for scores in learner_scores]:
+        raise ValueError("engine and learner scored different tokens")
+    gaps = [
+        abs(ours - theirs)
+        for mine, other in zip(engine_scores, learner_scores, strict=True)
+        for ours, theirs in zip(mine, other, strict=True)
+    ]
+    if not gaps:
+        raise ValueError("a sync cannot be proved on no tokens")
+    finite = all(math.isfinite(gap) for gap in gaps)
+    seen_worst, seen_mean = (max(gaps), sum(gaps) / len(gaps)) if finite else (math.nan, math.nan)
+    if not (seen_worst <= worst and seen_mean <= mean):
+        raise SyncMismatch(
+            f"engine and learner disagree after a sync: |log-probability difference| worst {seen_worst:.3g} "
+            f"(tolerance {worst:.3g}), mean {seen_mean:.3g} (tolerance {mean:.3g}) over {len(gaps)} tokens"
+        )
+    return {"worst": seen_worst, "mean": seen_mean, "tokens": float(len(gaps))}
