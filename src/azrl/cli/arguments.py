@@ -16,12 +16,12 @@ CHECKOUT = Path(__file__).resolve().parents[3]
 """The repository, where presets and benchmarks lie."""
 
 FLAGS = {
-    "iterations": ("--iterations", "run.iterations"),
-    "seed": ("--seed", "run.seed"),
-    "heartbeat": ("--heartbeat", "run.heartbeat_s"),
-    "name": ("--name", "run.name"),
+    "iterations": ("--iterations", "run.iterations", "N", "steps in all, a resumed run's own included"),
+    "seed": ("--seed", "run.seed", "S", "seed of every random draw"),
+    "heartbeat": ("--heartbeat", "run.heartbeat_s", "S", "seconds between heartbeat lines"),
+    "name": ("--name", "run.name", "NAME", "name of the run's folder"),
 }
-"""Flags that are short for a setting."""
+"""Flags that are short for a setting: flag, setting, placeholder, meaning."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -37,20 +37,13 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
 
-    def add_config(self, *flags: str) -> None:
+    def add_config(self, *names: str) -> None:
         """`--config` and those of FLAGS that the verb knows."""
         config_help = "a YAML file; may be given several times, later ones win"
         self.add_argument("--config", metavar="FILE", action="append", help=config_help)
-        helps = {
-            "iterations": "steps to reach in all, those of a resumed run included",
-            "seed": "seed of every random draw",
-            "heartbeat": "seconds between heartbeat lines",
-            "name": "name of the run's folder",
-        }
-        for flag in flags:
-            self.add_argument(
-                FLAGS[flag][0], metavar=flag.upper()[0], help=f"{helps[flag]} ({FLAGS[flag][1]})"
-            )
+        for name in names:
+            flag, key, metavar, meaning = FLAGS[name]
+            self.add_argument(flag, metavar=metavar, help=f"{meaning} ({key})")
 
     def parse_split(self, argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         """The options and the plain words; an option that is not known is an error."""
@@ -70,7 +63,8 @@ class Parser(argparse.ArgumentParser):
 def flag_settings(options: argparse.Namespace) -> dict[str, tuple[str, Any]]:
     """The flags that were given, as `load_config` wants them."""
     given = vars(options)
-    return {key: (flag, given[name]) for name, (flag, key) in FLAGS.items() if given.get(name) is not None}
+    known = ((name, flag, key) for name, (flag, key, *_) in FLAGS.items())
+    return {key: (flag, given[name]) for name, flag, key in known if given.get(name) is not None}
 
 
 def load(
