@@ -84,8 +84,13 @@ def call(text: str, *, max_chars: int = MAX_CHARS) -> tuple[tuple[Any, ...], dic
 def render(value: Any) -> str:
     """Canonical text of a literal value; raises NotLiteral on any other object, nan and inf included."""
     kind = type(value)
-    if kind is str or kind is int or value is None or kind is bool or kind is bytes:
+    if kind is str or value is None or kind is bool or kind is bytes:
         return repr(value)
+    if kind is int:
+        try:
+            return repr(value)
+        except ValueError:
+            raise NotLiteral("digits") from None
     if kind is float or kind is complex:
         if not (isfinite(value.real) and isfinite(value.imag)):
             raise NotLiteral("infinite")
