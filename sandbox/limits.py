@@ -1,12 +1,12 @@
 """What the kernel holds a child to. Linux only; x86-64 and aarch64.
 
 CPU time is held by a POSIX timer that sends SIGKILL: no handler runs, so it holds inside a C loop, with all
-signals blocked, and whatever the load of the machine. RLIMIT_CPU stands behind it. With no file descriptor left
-to open, a child has no files, sockets or pipes beyond the one that carries its job; with no process left to
-start, it has no threads and no children.
+signals blocked, and whatever the load of the machine. RLIMIT_CPU stands behind it. A child may open no
+descriptor, so it has no files, sockets or pipes beyond the socket of its job; it may start no process, so it
+has no threads and no children.
 
-Not covered here: system calls that need no descriptor (signals to processes of the same user, for one), and the
-kernel itself.
+Not covered here: system calls that need no descriptor (signals to processes of the same user, for one), and
+the kernel itself.
 """
 
 import ctypes

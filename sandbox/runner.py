@@ -6,7 +6,7 @@ the host takes the frames as text to be checked, and the fate of the process fro
 Request, little endian: u32 length of the rest, u32 max output characters, u32 count, that many u32 byte
 lengths, then the texts (UTF-8, surrogates passed): the program, then the inputs.
 Answer: for each input one frame of tag, u32 length and text. Tags: K literal text; E class name of the
-exception; N not a literal; L too large; F no callable `f`. A program that does not compile gives a single C frame.
+exception; N not a literal; L too large; F no callable `f`. What does not compile gives a single C frame.
 """
 
 import builtins
@@ -24,7 +24,7 @@ _class_name = type.__dict__["__name__"].__get__
 
 
 def name_of(error):
-    """Class name of an exception, past any metaclass that would lie, or `Exception` where it is no plain name."""
+    """Class name of an exception, past any metaclass that lies; `Exception` where it is no plain name."""
     name = _class_name(type(error))
     return name if type(name) is str and name.isidentifier() and len(name) <= 64 else "Exception"
 
@@ -116,7 +116,8 @@ def child(fd):
 def warm():
     """Run a small job a few times, so that its caches and pages exist before the first fork."""
     program = (
-        "def f(xs, k):\n    d = {}\n    for i, x in enumerate(xs):\n        d.setdefault(x % k, []).append(i * x)\n"
+        "def f(xs, k):\n    d = {}\n    for i, x in enumerate(xs):\n"
+        "        d.setdefault(x % k, []).append(i * x)\n"
         "    return sorted((a, sum(b)) for a, b in d.items())\n"
     )
     for _ in range(20):

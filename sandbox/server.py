@@ -25,14 +25,55 @@ REQUEST, REPLY = struct.Struct("<QQQQ"), struct.Struct("<QiQQ")
 # Children cannot open files, so what is not here cannot be imported. A codec that is missing would change a
 # result without an error, hence all of `encodings` that takes no great table.
 PRELOAD = (
-    "abc bisect cmath collections collections.abc contextlib copy dataclasses datetime decimal enum fractions "
-    "functools heapq itertools json math numbers operator random re statistics string struct textwrap types typing "
-    "unicodedata "
-    "encodings.ascii encodings.latin_1 encodings.utf_8 encodings.utf_8_sig encodings.utf_16 encodings.utf_16_le "
-    "encodings.utf_16_be encodings.utf_32 encodings.utf_32_le encodings.utf_32_be encodings.cp1252 encodings.cp437 "
-    "encodings.idna encodings.punycode encodings.unicode_escape encodings.raw_unicode_escape encodings.rot_13 "
-    "encodings.hex_codec encodings.base64_codec encodings.charmap"
-).split()
+    "abc",
+    "bisect",
+    "cmath",
+    "collections",
+    "collections.abc",
+    "contextlib",
+    "copy",
+    "dataclasses",
+    "datetime",
+    "decimal",
+    "enum",
+    "fractions",
+    "functools",
+    "heapq",
+    "itertools",
+    "json",
+    "math",
+    "numbers",
+    "operator",
+    "random",
+    "re",
+    "statistics",
+    "string",
+    "struct",
+    "textwrap",
+    "types",
+    "typing",
+    "unicodedata",
+    "encodings.ascii",
+    "encodings.latin_1",
+    "encodings.utf_8",
+    "encodings.utf_8_sig",
+    "encodings.utf_16",
+    "encodings.utf_16_le",
+    "encodings.utf_16_be",
+    "encodings.utf_32",
+    "encodings.utf_32_le",
+    "encodings.utf_32_be",
+    "encodings.cp1252",
+    "encodings.cp437",
+    "encodings.idna",
+    "encodings.punycode",
+    "encodings.unicode_escape",
+    "encodings.raw_unicode_escape",
+    "encodings.rot_13",
+    "encodings.hex_codec",
+    "encodings.base64_codec",
+    "encodings.charmap",
+)
 
 
 def serve(control, uid, limits, runner):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 from azrl.errors import UserError
 
@@ -16,3 +19,14 @@ def guest_file(name: str) -> Path:
             "run from a checkout, or install one with `pip install -e .`"
         )
     return path
+
+
+@cache
+def guest_canonical() -> ModuleType:
+    """The guest's canonicaliser, for a backend that runs programs in this process."""
+    spec = importlib.util.spec_from_file_location("azrl_guest_canonical", guest_file("canonical.py"))
+    assert spec is not None  # a .py file always has a loader
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -18,17 +18,18 @@ def open_executor(
     """Start an executor; use it as a context manager.
 
     `process`: fork servers, `workers` for each interpreter variant in use. `mock`: RestrictedPython in this
-    process, for canned and tiny models; with `serves_real_model` it needs `allow_unsafe_mock`. `auto`: `process`,
-    or an error that says why it does not work here. Raises UserError; a backend that starts has passed its
-    self-check.
+    process, for canned and tiny models; with `serves_real_model` it needs `allow_unsafe_mock`. `auto`:
+    `process`, or an error that says why it does not work here. Raises UserError; a `process` executor that is
+    returned has passed its self-check.
     """
     if workers < 1:
         raise UserError(f"executor.workers is {workers}; it needs at least 1")
     if backend == "mock":
         if serves_real_model and not allow_unsafe_mock:
             raise UserError(
-                "the mock executor runs programs inside the trainer and cannot hold what a real language model "
-                "writes; use executor.backend=process, or executor.allow_unsafe_mock=true if you accept the risk"
+                "the mock executor runs programs inside the trainer and cannot hold what a real language "
+                "model writes; use executor.backend=process, or executor.allow_unsafe_mock=true if you "
+                "accept the risk"
             )
         from azrl.executor.mock import MockExecutor
 

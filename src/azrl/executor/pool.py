@@ -1,4 +1,4 @@
-"""Lends fork servers to threads: one job on a server at a time, in the order in which threads came to wait."""
+"""Lends fork servers to threads: one job on a server at a time, first come first served."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The `process` backend: warm fork servers on this machine, one fork a job, supervised by one loop a batch.
 
-The loop never waits on a child: small answers lie in the socket's buffer when the child is dead, and those of a
-child that lives longer are drained as they come, up to the cap.
+The loop never waits on a child: small answers lie in the socket's buffer when the child is dead, and those of
+a child that lives longer are drained as they come, up to the cap.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ class ProcessExecutor:
             "workers": str(self.workers),
             "python": platform.python_version(),
             "user": f"uid {uid} and below" if uid else "same as the trainer",
-            "layers": "fork, POSIX CPU and wall timers, rlimits (memory, files, processes), no_new_privs, clean environment",
+            "layers": "one process a job, CPU and wall timers, rlimits on memory, files and processes, "
+            "no_new_privs, clean environment",
             "not covered": "system calls that need no descriptor (no seccomp), the kernel",
         }
 
@@ -265,7 +266,7 @@ class _Batch:
         return _QUICK_SECONDS * 1000 if quick or self._waiting else 100.0
 
     def _on_time(self) -> None:
-        """Drain what has run for a while, kill what outlives its limits, give up servers that do not answer."""
+        """Drain what has run for a while, kill what outlives its limits, give up mute servers."""
         now = time.monotonic()
         for flight in tuple(self._flights.values()):
             age = now - flight.started

@@ -1,4 +1,4 @@
-"""A few jobs with known fates, run before an executor is handed out: a limit that does not hold is found here."""
+"""A few jobs with known fates, run before an executor is handed out: a broken limit is found here."""
 
 from __future__ import annotations
 

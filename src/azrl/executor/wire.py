@@ -1,7 +1,7 @@
 """The bytes between host and guest, and the verdict on what came back.
 
-Requests and frames are described in `sandbox/server.py` and `sandbox/runner.py`. A frame is a claim: it can say
-nothing worth more than what the program could have returned. The order of judgement is limits, crash,
+Requests and frames are described in `sandbox/server.py` and `sandbox/runner.py`. A frame is a claim: it can
+say nothing worth more than what the program could have returned. The order of judgement is limits, crash,
 broken protocol, claim.
 """
 
@@ -19,6 +19,7 @@ from azrl.tasks import judge
 REQUEST, REPLY = struct.Struct("<QQQQ"), struct.Struct("<QiQQ")
 COULD_NOT_FORK = -1
 TOO_LARGE, NO_FUNCTION = "too_large", "NoFunction"
+_SIZE_REASONS = ("too_long", "too_deep", "too_many", "digits")
 _EXIT_OUT_OF_MEMORY = 3
 _FRAME = struct.Struct("<cI")
 _MAX_UTF8 = 4  # bytes a character
@@ -152,6 +153,14 @@ def _answer(tag: bytes, text: str, admitted: Admitted) -> tuple[str | None, str]
     if tag not in plain or text:
         raise ProtocolError("broken_frame")
     return None, plain[tag]
+
+
+def checked_output(text: str, max_chars: int) -> tuple[str | None, str]:
+    """The judge's canonical form of a claimed output and "", or None and why it is refused."""
+    try:
+        return judge.canonical(text, max_chars=max_chars), ""
+    except judge.NotLiteral as error:
+        return None, TOO_LARGE if error.reason in _SIZE_REASONS else NOT_LITERAL
 
 
 def _name(text: str) -> str:
