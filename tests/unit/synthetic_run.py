@@ -142,14 +142,14 @@ def write_lines(path: Path, lines: list[dict[str, Any]]) -> None:
 
 
 def write_buffer(path: Path, program: str) -> None:
-    """Sixty tasks of each kind through the real buffer, two thirds of them practised."""
+    """Sixty tasks of each kind through the real buffer, most of them practised."""
     rng = np.random.default_rng(0)
     with TaskBuffer(path) as buffer, buffer.transaction():
         for number in range(180):
             size = 1 + number % 4
             task = Task(Kind(KINDS[number % 3]), f"{program}  # {number}", ("2",), ("[3, 6]",), bin=size)
             buffer.add(task, key=str(number), step=number // 2)
-            for visit in range(number % 3 * (1 + number // 30)):
+            for visit in range((0, 2, 5, 9)[number // 3 % 4] if number < 150 else 0):
                 buffer.record(
                     [(task.id, int(rng.binomial(8, 0.9 - 0.2 * size)), 8)], step=number // 2 + 5 * visit
                 )

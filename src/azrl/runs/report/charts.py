@@ -132,7 +132,7 @@ def _spots(series: Sequence[Series], x: Axis, percent: bool) -> list[Html]:
         for one, table in zip(series, lookup, strict=True):
             found = [table[step] for step in group if step in table]
             if found:
-                shown.append((one.colour, f"{one.name} {number(sum(found) / len(found), percent)}"))
+                shown.append((one.colour, f"{one.name} {number(sum(found) / len(found), percent)}".strip()))
         spots.append(readout(x, left, right, f"step {group[0]:.0f}", shown[:4]))
     return spots
 

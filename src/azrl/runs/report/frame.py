@@ -42,7 +42,7 @@ def upward(values: Iterable[float], *, floor: float | None = None, ceiling: floa
     return Axis(low if floor is None else floor, high if ceiling is None else ceiling, HEIGHT - BOTTOM, TOP)
 
 
-def ticks(low: float, high: float, about: int = 4) -> list[float]:
+def ticks(low: float, high: float, about: int = 5) -> list[float]:
     """Round values (1, 2 or 5 times a power of ten apart) inside [low, high]."""
     span = high - low
     if not (span > 0 and math.isfinite(span)):

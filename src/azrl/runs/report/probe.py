@@ -68,10 +68,11 @@ def _table(run: RunData) -> Html:
         if suffix.startswith("stderr/") or not suffix.startswith(tuple(m for m, _ in MEASURES)):
             continue
         shown = [tag("th", suffix)]
-        for step, value in (points[0], points[-1]):
+        for step, value in (points[0], points[-1])[: len(points)]:
             error = f" ± {100 * errors[step]:.1f}" if step in errors else ""
             shown.append(tag("td", f"{number(value, True)}{error}"))
-        shown.append(tag("td", f"{100 * (points[-1][1] - points[0][1]):+.1f} pt"))
+        if len(points) > 1:
+            shown.append(tag("td", f"{100 * (points[-1][1] - points[0][1]):+.1f} pt"))
         rows.append(tag("tr", *shown))
     first = tag("tr", tag("th", "measure"), tag("th", "first"), tag("th", "last"), tag("th", "change"))
     return tag(

@@ -70,11 +70,9 @@ def gate_section(run: RunData) -> Html:
         return _gone("No proposals were recorded.")
     names = {"admitted": 2, **reasons}
     told = "Grey: still in. Coloured: refused there, in the order in which the gate asks."
-    unique = _single(run, "unique_rate", 2)
     return cards(
         funnel("Gate funnel, whole run", total, [row for row in lost if row[1]], caption=told),
         stacked("Proposals a step, by verdict", _counts(run, "gate/", names), names),
-        lines("Unique programs among admitted", unique, percent=True, floor=0.0, ceiling=1.0),
         lines("Statements in an admitted program", _single(run, "size/statements", 4), caption="Mean."),
     )
 
@@ -114,7 +112,7 @@ def buffer_section(run: RunData) -> Html:
     view = run.buffer
     if view is None or not view.size:
         return join(
-            [cards(growth), _gone("The buffer holds no task." if view else "The buffer could not be read.")]
+            [cards(growth), _gone("The buffer holds no task." if view else "There is no buffer to show.")]
         )
     names = {kind: KIND_COLOURS.get(kind, 9) for kind in by_kind(kind for kind, _ in view.counts)}
     bars = [
@@ -139,7 +137,9 @@ def health_section(run: RunData) -> Html:
         Series("sampler mismatch", run.series("mismatch_kl"), 1),
     ]
     formed = _each(run, "format/", _order)
+    unique = _single(run, "unique_rate", 2)
     shown = cards(
+        lines("Unique programs among admitted", unique, percent=True, floor=0.0, ceiling=1.0),
         lines(
             "Entropy",
             _single(run, "entropy", 4),
