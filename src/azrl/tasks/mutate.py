@@ -34,7 +34,7 @@ def _move(value: Any, move: str) -> Any:
     if kind is bool:
         return not value if move in ("shift", "empty") else value
     if kind is int or kind is float:
-        return value + {"shift": 1, "shrink": 2 if value <= 1 else -1, "grow": 3, "empty": 5}[move]
+        return _number(value, move)
     if kind is complex:
         return value + (1 if move == "shift" else 1j)
     if kind is str:
@@ -48,6 +48,15 @@ def _move(value: Any, move: str) -> Any:
     if kind is dict:
         return dict(_sequence(list(value.items()), move, lambda item: (item[0], _move(item[1], "shift"))))
     return value
+
+
+def _number(value: Any, move: str) -> Any:
+    """Another number, never 0 by rule: loops that halve or count down to 1 may not end there."""
+    if move == "shrink":
+        return value // 2 if value > 3 else value + 2
+    if move == "empty":
+        return value // 10 if value > 9 else value + 5
+    return value + (1 if move == "shift" else 3)
 
 
 def _sequence(items: list[Any], move: str, change: Any) -> list[Any]:
