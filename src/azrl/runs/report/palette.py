@@ -26,9 +26,14 @@ _PHASES = (
 )
 
 
+def kind_of(name: str) -> str:
+    """The kind that an arm such as `deduction:2`, or a metric such as `deduction/2`, begins with."""
+    return name.split("/")[0].split(":")[0]
+
+
 def by_kind(names: Iterable[str]) -> list[str]:
     """The kinds that the names begin with, in the order of the paper, unknown ones last."""
-    found = {name.split("/")[0].split(":")[0] for name in names}
+    found = {kind_of(name) for name in names}
     return [*(kind for kind in KIND_COLOURS if kind in found), *sorted(found - KIND_COLOURS.keys())]
 
 

@@ -6,7 +6,7 @@ from azrl.runs.report.charts import Series, lines
 from azrl.runs.report.data import RunData
 from azrl.runs.report.frame import cards, number
 from azrl.runs.report.markup import Html, join, tag
-from azrl.runs.report.palette import KIND_COLOURS, by_kind
+from azrl.runs.report.palette import KIND_COLOURS, by_kind, kind_of
 from azrl.runs.report.plots import Change, changes
 
 MEASURES = (("sampled", 0), ("greedy", 3), ("pass@8", 4))
@@ -35,7 +35,7 @@ def probe_section(run: RunData) -> Html:
     for measure, _ in MEASURES:
         suffixes = [s for kind in kinds for s in run.names(f"probe/{measure}/") if s.startswith(f"{kind}/")]
         rows = [
-            change(run, f"{measure}/{s}", s.replace("/", " · "), KIND_COLOURS.get(s.split("/")[0], 9))
+            change(run, f"{measure}/{s}", s.replace("/", " · "), KIND_COLOURS.get(kind_of(s), 9))
             for s in suffixes
         ]
         figures.append(changes(f"{_name(measure)} by kind and bin", [r for r in rows if r], caption=told))

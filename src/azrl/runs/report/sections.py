@@ -10,7 +10,7 @@ from azrl.runs.report.charts import Series, columns, lines, stacked
 from azrl.runs.report.data import RunData
 from azrl.runs.report.frame import cards
 from azrl.runs.report.markup import Html, join, tag
-from azrl.runs.report.palette import KIND_COLOURS, by_kind, gate_order, phase_order
+from azrl.runs.report.palette import KIND_COLOURS, by_kind, gate_order, kind_of, phase_order
 from azrl.runs.report.plots import funnel, heatmap
 
 _NOT_PHASES = {"wall", "tokens_per_s"}
@@ -88,7 +88,7 @@ def curriculum_section(run: RunData) -> Html:
     rows = [(arm, [sum(drawn[arm] for _, drawn in group) / len(group) for group in groups]) for arm in arms]
     kinds = {kind: KIND_COLOURS.get(kind, 9) for kind in by_kind(arms)}
     mix = [
-        (step, {kind: sum(n for arm, n in drawn.items() if arm.split(":")[0] == kind) for kind in kinds})
+        (step, {kind: sum(n for arm, n in drawn.items() if kind_of(arm) == kind) for kind in kinds})
         for step, drawn in steps
     ]
     told = f"From left to right: steps, {size} a cell. Deepest: most drawn."
@@ -97,7 +97,7 @@ def curriculum_section(run: RunData) -> Html:
             "Tasks drawn, by kind and bin",
             rows,
             [str(group[0][0]) for group in groups],
-            colours={arm: kinds[arm.split(":")[0]] for arm in arms},
+            colours={arm: kinds[kind_of(arm)] for arm in arms},
             caption=told,
         ),
         stacked("Tasks drawn a step, by kind", mix, kinds),
