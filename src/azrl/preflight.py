@@ -20,7 +20,7 @@ LARGEST_ON_CPU = 1e9
 LARGEST_TOY = 1e7
 """Parameters up to which the mock executor may serve a model."""
 _TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def missing(config: Config) -> list[str]:

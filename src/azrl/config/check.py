@@ -115,11 +115,11 @@ def _wording(setting: Setting, error: ErrorDetails) -> str:
     words = _words(schema()[setting.key])
     if error["type"] == "literal_error" and words:
         if _later(setting):
-            return f"not available yet; available: {', '.join(words)}"
+            return f"{error['input']} is not available yet; there are {', '.join(words)}"
         return f"want one of {', '.join(words)}"
     if error["type"] == "string_type" and isinstance(error["input"], int | float):
         return "should be text: put it in quotes"
-    text = re.sub(r"^Value error, ", "", error["msg"])
+    text = re.sub(r"^Value error, |, unable to .*", "", error["msg"])
     return re.sub(r"^Input should be", "should be", text)
 
 

@@ -26,8 +26,8 @@ def to_yaml(config: Config, where: Mapping[str, str] | None = None) -> str:
 
 
 def inline(value: Any) -> str:
-    """A value as YAML on one line."""
-    text = yaml.dump([value], Dumper=Dumper, default_flow_style=True, width=float("inf"), allow_unicode=True)
+    """A value as YAML on one line, in ASCII: some other characters would be read back as line ends."""
+    text = yaml.dump([value], Dumper=Dumper, default_flow_style=True, width=float("inf"))
     return text.strip()[1:-1]
 
 

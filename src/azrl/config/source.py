@@ -99,7 +99,7 @@ def read_text(text: str, place: Callable[[int], str], is_section: IsSection, pre
     except yaml.reader.ReaderError as e:
         line = text.count("\n", 0, e.position) + 1
         return Source(
-            problems=(f"{place(line)}: unreadable YAML: the character {e.character!r} is not allowed",)
+            problems=(f"{place(line)}: unreadable YAML: the character U+{e.character:04X} is not allowed",)
         )
     except (ValueError, RecursionError) as e:
         reason = "nested too deeply" if isinstance(e, RecursionError) else str(e)
