@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from importlib import metadata
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from azrl import __version__, machine
@@ -27,7 +28,7 @@ def examine(console: Console | None = None) -> None:
     console = console or Console()
     facts = Table(title=f"azrl {__version__} on {platform.node() or 'this machine'}", show_header=False)
     for name, fact in _facts():
-        facts.add_row(name, fact)
+        facts.add_row(name, escape(fact))
     console.print(facts)
     runs = Table(title="presets")
     for heading in ("preset", "here", "what it is, or what is missing"):
@@ -35,7 +36,7 @@ def examine(console: Console | None = None) -> None:
     for preset in presets():
         trouble = preset_trouble(preset)
         verdict = "[red]will not run[/red]" if trouble else "[green]will run[/green]"
-        runs.add_row(str(preset), verdict, "\n".join(trouble) or purpose(preset))
+        runs.add_row(str(preset), verdict, escape("\n".join(trouble) or purpose(preset)))
     console.print(runs)
 
 

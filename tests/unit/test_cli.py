@@ -292,7 +292,7 @@ def test_doctor_sees_the_machine_and_the_presets(
     from azrl import doctor
 
     def open_executor(backend: str, **keywords: Any) -> Any:
-        raise UserError("not today")
+        raise UserError("not [/today]")
 
     monkeypatch.setattr(doctor, "open_executor", open_executor)
     monkeypatch.setattr(machine, "docker", lambda: "reachable")
@@ -302,7 +302,7 @@ def test_doctor_sees_the_machine_and_the_presets(
     text = capsys.readouterr().out
     for wanted in ("processor", "reachable", "Landlock", "user namespaces", "PyYAML", "OMP_NUM_THREADS"):
         assert wanted in text
-    assert "does not work: not today" in text
+    assert "does not work: not [/today]" in text
     rows = {line.split("│")[1].strip(): line for line in text.splitlines() if "will" in line and "│" in line}
     assert "will not run" in rows["config/config.yaml"]
     assert "will run" in rows["config/smoke.yaml"]

@@ -353,8 +353,8 @@ def settings(model: type[BaseModel], prefix: str = "") -> list[str]:
 
 
 def test_every_setting_is_read_by_the_program() -> None:
-    """A setting that nothing reads would be a lie. Reading means an attribute of that name outside azrl.config,
-    or, for the alarms, which are looked up by name, a word."""
+    """A setting that nothing reads would be a lie. Reading means an attribute of that name outside the
+    config package, or a word for the alarms, which are looked up by name."""
     words: set[str] = set()
     package = Path(azrl.__file__).parent
     for file in package.rglob("*.py"):
