@@ -8,6 +8,8 @@ before text is built, so a list that holds itself twice sixty times over costs n
 import math
 
 MAX_DEPTH = 60
+_BRACKETS = {list: ("[", "]"), tuple: ("(", ")"), set: ("{", "}"), frozenset: ("frozenset({", "})")}
+_EMPTY = {list: ("[", "]"), tuple: ("(", ")"), set: ("set(", ")"), frozenset: ("frozenset(", ")")}
 MAX_INT_BITS = 14_000  # below CPython's own bound of 4,300 decimal digits on int -> str
 
 
@@ -50,16 +52,14 @@ class _Writer:
         return self.atom(kind, value)
 
     def sequence(self, kind, value, depth):
-        self.spend(2 + 2 * max(len(value) - 1, 0))
+        before, after = _BRACKETS[kind] if value else _EMPTY[kind]
+        if kind is tuple and len(value) == 1:
+            after = ",)"
+        self.spend(len(before) + len(after) + 2 * max(len(value) - 1, 0))
         items = [self.text(item, depth + 1) for item in value]
-        if kind is list:
-            return "[" + ", ".join(items) + "]"
-        if kind is tuple:
-            return "(" + ", ".join(items) + (",)" if len(items) == 1 else ")")
-        body = "{" + ", ".join(sorted(items)) + "}"
-        if kind is set:
-            return body if items else "set()"
-        return f"frozenset({body})" if items else "frozenset()"
+        if kind is set or kind is frozenset:
+            items.sort()
+        return before + ", ".join(items) + after
 
     def atom(self, kind, value):
         if kind is str or kind is bytes:

@@ -23,8 +23,8 @@ class ServerLost(Exception):
 class ForkServer:
     """One warm interpreter, started at first use and again after a loss. Used by one thread at a time.
 
-    Servers of one variant share a hash seed; those of different variants do not. When this process is root, each
-    server's children have a user of their own, so that they cannot signal those of another server.
+    Servers of one variant share a hash seed; those of different variants do not. When this process is root,
+    each server's children have a user of their own and cannot signal those of another server.
     """
 
     def __init__(self, variant: int, slot: int):
