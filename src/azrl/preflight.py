@@ -58,8 +58,9 @@ def parameters(name: str) -> float | None:
     """About how many parameters a model has, from its files or from a name such as `Qwen2.5-3B`; or None."""
     if name == "tiny":
         return 1.5e6
-    if Path(name).is_dir():
-        return sum(file.stat().st_size for file in Path(name).glob("*.safetensors")) / 2 or None
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return sum(file.stat().st_size for file in folder.glob("*.safetensors")) / 2 or None
     said = re.search(
         r"(?<![\w.])(\d+(?:\.\d+)?)([bm])(?![a-z])", name.casefold().replace("-", " ").replace("_", " ")
     )
@@ -139,7 +140,7 @@ def instead(title: str, lacking: Sequence[str]) -> str:
 
 
 def _model_trouble(name: str) -> list[str]:
-    folder = Path(name)
+    folder = Path(name).expanduser()
     if name == "tiny":
         if any(SHIPPED.glob("*.safetensors")):
             return []
