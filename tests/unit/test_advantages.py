@@ -107,7 +107,7 @@ def test_always_finite_and_in_the_order_of_rewards(name, rows, with_baseline):
 
 def test_baseline_shrinks_then_learns():
     """Running cell: 4 samples of mean 0 and second moment 1. Then a sample of reward 1 with prior 3: weight
-    3/4, mean 1/4, second moment 1/4 + 3/4 = 1, std sqrt(15)/4, A = 3/sqrt(15). By decay 1/2: count 3, sum 1."""
+    3/4, mean 1/4, second moment 1, std sqrt(15)/4, A = 3/sqrt(15). With decay 1/2: count 3, sum 1."""
     baseline = CellBaseline(prior=3.0, decay=0.5)
     first = estimate("trr++", [1, -1, 1, -1], cells=[SOLVER] * 4, baseline=baseline)
     close(first, [1, -1, 1, -1])  # no history: the batch stands on its own

@@ -1,0 +1,66 @@
+"""Rows and micro-batches hold every completion token once and change nothing but the work."""
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from azrl.rl.batching import assemble, microbatches_of, minibatches_of, rows_of
+
+token = st.integers(0, 9)
+pairs_of_any_shape = st.lists(
+    st.tuples(
+        st.lists(st.integers(0, 1), min_size=1, max_size=3).map(tuple), st.lists(token, max_size=6).map(tuple)
+    ),
+    min_size=1,
+    max_size=15,
+)
+
+
+@given(pairs=pairs_of_any_shape, row_tokens=st.integers(1, 30), budget=st.integers(1, 60))
+def test_every_token_is_predicted_once_from_its_own_past(pairs, row_tokens, budget):
+    """Follow, from each predicting position, what it may see in order of position: that must be the prompt
+    and the completion so far."""
+    rows = rows_of(pairs, row_tokens)
+    seen = {}
+    for part in microbatches_of(rows, budget):
+        longest = max(row.length for row in part)
+        assert len(part) == 1 or len(part) * longest <= budget
+        batch = assemble(part, pairs, pad_id=77, device=torch.device("cpu"))
+        width = batch.ids.shape[1]
+        offset = 0
+        for member, length in zip(batch.members, batch.lengths, strict=True):
+            prompt, completion = pairs[member]
+            assert tuple(batch.targets[offset : offset + length].tolist()) == completion
+            for k in range(length):
+                at, column = divmod(int(batch.source[offset + k]), width)
+                causal = torch.arange(width) <= column
+                visible = causal if batch.allowed is None else batch.allowed[at, column]
+                order = batch.positions[at][visible].argsort(stable=True)
+                assert tuple(batch.ids[at][visible][order].tolist()) == (*prompt, *completion[:k])
+            seen[member] = seen.get(member, 0) + 1
+            offset += length
+    assert seen == {i: 1 for i, (_, completion) in enumerate(pairs) if completion}
+
+
+def test_completions_of_one_prompt_are_spread_evenly():
+    pairs = [((1, 2), (3,) * 10)] * 6
+    assert [row.members for row in rows_of(pairs, 42)] == [(0, 1, 2), (3, 4, 5)]
+    assert [len(row.members) for row in rows_of(pairs, 1)] == [1] * 6
+    assert [row.length for row in rows_of(pairs, 1000)] == [62]
+
+
+def test_padding_is_bounded():
+    rng = np.random.default_rng(0)
+    pairs = [((i,), (1,) * int(n)) for i, n in enumerate(rng.integers(1, 100, 300))]
+    parts = microbatches_of(rows_of(pairs), 4096)
+    padded = sum(len(part) * part[0].length for part in parts)
+    assert padded < 1.25 * sum(row.length for part in parts for row in part)
+
+
+def test_minibatches_depend_on_the_seed_alone_and_are_balanced():
+    rows = rows_of([((i // 4,), (1, 2, 3)) for i in range(400)])
+    cut = [minibatches_of(rows, 4, np.random.default_rng(seed)) for seed in (1, 1, 2)]
+    assert cut[0] == cut[1] != cut[2]
+    assert [sum(len(row.members) for row in part) for part in cut[0]] == [100] * 4
+    assert len(minibatches_of(rows[:2], 5, np.random.default_rng(0))) == 2
