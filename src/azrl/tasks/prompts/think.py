@@ -1,7 +1,7 @@
 """The <think>/<answer> template for language models, base models without a chat format included.
 
 The prompt ends inside an open <think>, as in DeepSeek-R1-Zero (arXiv 2501.12948) and Absolute Zero; the
-completion closes it and gives its result in fenced blocks between <answer> and </answer>. The wording is ours.
+completion closes it and gives its result in fenced blocks between <answer> and </answer>. Wording: ours.
 """
 
 from __future__ import annotations
@@ -13,30 +13,71 @@ from azrl.tasks.prompts.base import Malformed
 from azrl.tasks.types import Draft, Kind, Spec, Task
 
 _FRAME = """\
-A user sets a task and an assistant solves it. The assistant thinks step by step between <think> and </think>, \
-then gives nothing but the result between <answer> and </answer>.
+A user sets a task and an assistant solves it. The assistant thinks step by step between <think> and \
+</think>, then gives nothing but the result between <answer> and </answer>.
 User: {task}
 Assistant: <think>"""
 
-_RULES = """\
+_PROPOSE = """\
+Invent a Python function and one input for it. {purpose} It should take careful reasoning, yet be possible.
+
 Rules for the function:
-- It is called `f`, takes at least one argument and returns a value made of numbers, strings, booleans, None, \
-lists, tuples, dicts and sets.
+- It is called `f`, takes at least one argument and returns a value made of numbers, strings, booleans, \
+None, lists, tuples, dicts and sets.
 - The same input always gives the same output: no chance, clock, files, network, printing or global state.
 - It looks at its input, it is not the identity, and it runs in well under a second.
-{size}{modules}"""
+{rules}{examples}
+Give two blocks: one that opens with ```python and holds the function with the imports it needs, and one \
+that opens with ```input and holds the call arguments, such as `[1, 2], 'a'`."""
 
 _PURPOSE = {
     Kind.ABDUCTION: "A solver will see your program and its output, and must find an input that gives it.",
     Kind.DEDUCTION: "A solver will see your program and its input, and must predict the output.",
 }
 
-_BLOCK = re.compile(r"^```([A-Za-z]*)[ \t]*\n(.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)
+_PROPOSE_INPUTS = """\
+Here is a Python function.
+
+{program}
+
+A solver will see some of its inputs with their outputs and your message, and must write the function. Give \
+{pairs} inputs that differ and together show all that it does, each as call arguments such as `[1, 2], 'a'` \
+in a block of its own that opens with ```input, and one block that opens with ```message: a hint that holds \
+neither code nor outputs."""
+
+_FIND_INPUT = """\
+Find an input for which this program gives this output.
+
+{program}
+
+{output}
+
+Any such input will do. Give the call arguments, such as `[1, 2], 'a'`, in one block that opens \
+with ```input."""
+
+_PREDICT = """\
+Predict what this program returns for this input.
+
+{program}
+
+{input}
+
+Give the value as a Python literal (strings in quotes) in one block that opens with ```output."""
+
+_FIND_PROGRAM = """\
+Find the Python function behind these inputs and outputs.
+
+{pairs}
+
+{hint}It is tested on further inputs. Give the whole function, called `f`, with the imports it needs, in \
+one block that opens with ```python."""
+
+_FENCE = re.compile(r"```([A-Za-z]*)[ \t]*")
 _TAG = {Kind.ABDUCTION: "input", Kind.DEDUCTION: "output", Kind.INDUCTION: "python"}
 
 
 class Think:
-    """`forbidden_modules` are named to the proposer, which is asked for `pairs` inputs of an induction task."""
+    """Names `forbidden_modules` to the proposer and asks it for `pairs` inputs of an induction task."""
 
     name = "think"
 
@@ -46,27 +87,13 @@ class Think:
     def propose(self, spec: Spec | None, kind: Kind, references: Sequence[Task]) -> str:
         """Ask for a program with an input, or (induction) for inputs and a message on `references[0]`."""
         if kind is Kind.INDUCTION:
-            task = (
-                f"Here is a Python function.\n\n{_fence('python', references[0].program)}\n\n"
-                f"A solver will see some inputs of it with their outputs and your message, and must write the "
-                f"function. Give {self.pairs} inputs that differ and together show all that it does, each as "
-                f"call arguments such as `[1, 2], 'a'` in a block of its own that opens with ```input, and one "
-                f"block that opens with ```message: a hint that holds neither code nor outputs."
-            )
-            return _FRAME.format(task=task)
-        parts = [
-            f"Invent a Python function and one input for it. {_PURPOSE[kind]} It should take careful reasoning, "
-            f"yet be possible.",
-            _RULES.format(size=_size(spec), modules=self._modules()).rstrip(),
-        ]
-        if references:
-            shown = "\n\n".join(f"Example {n}:\n{_example(task)}" for n, task in enumerate(references, 1))
-            parts.append(f"These exist already; make something different in kind.\n\n{shown}")
-        parts.append(
-            "Give two blocks: one that opens with ```python and holds the function with the imports it needs, one "
-            "that opens with ```input and holds the call arguments, such as `[1, 2], 'a'`."
-        )
-        return _FRAME.format(task="\n\n".join(parts))
+            program = _fence("python", references[0].program)
+            return _FRAME.format(task=_PROPOSE_INPUTS.format(program=program, pairs=self.pairs))
+        examples = "\n\n".join(f"Example {n}:\n{_example(task)}" for n, task in enumerate(references, 1))
+        if examples:
+            examples = f"\nThese exist already; make something different in kind.\n\n{examples}\n"
+        task = _PROPOSE.format(purpose=_PURPOSE[kind], rules=self._rules(spec), examples=examples)
+        return _FRAME.format(task=task)
 
     def parse_proposal(self, spec: Spec | None, kind: Kind, references: Sequence[Task], text: str) -> Draft:
         """The last ```python and ```input block, or all ```input blocks and the last ```message."""
@@ -84,32 +111,20 @@ class Think:
 
     def solve(self, task: Task) -> str:
         """The task with the missing part asked for."""
+        program = _fence("python", task.program)
         if task.kind is Kind.INDUCTION:
-            pairs = zip(task.inputs[: task.shown], task.outputs[: task.shown], strict=True)
-            shown = "\n\n".join(f"{_fence('input', i)}\n{_fence('output', o)}" for i, o in pairs)
+            shown = zip(task.inputs[: task.shown], task.outputs[: task.shown], strict=True)
+            pairs = "\n\n".join(f"{_fence('input', i)}\n{_fence('output', o)}" for i, o in shown)
             hint = f"A hint on it:\n\n{_fence('message', task.message)}\n\n" if task.message else ""
-            question = (
-                f"Find the Python function behind these inputs and outputs.\n\n{shown}\n\n{hint}"
-                f"It is tested on further inputs. Give the whole function, called `f`, with the imports it needs, "
-                f"in one block that opens with ```python."
-            )
+            question = _FIND_PROGRAM.format(pairs=pairs, hint=hint)
         elif task.kind is Kind.ABDUCTION:
-            question = (
-                f"Find an input for which this program gives this output.\n\n{_fence('python', task.program)}\n\n"
-                f"{_fence('output', task.outputs[0])}\n\n"
-                f"Any such input will do. Give the call arguments, such as `[1, 2], 'a'`, in one block that opens "
-                f"with ```input."
-            )
+            question = _FIND_INPUT.format(program=program, output=_fence("output", task.outputs[0]))
         else:
-            question = (
-                f"Predict what this program returns for this input.\n\n{_fence('python', task.program)}\n\n"
-                f"{_fence('input', task.inputs[0])}\n\n"
-                f"Give the value as a Python literal (strings in quotes) in one block that opens with ```output."
-            )
+            question = _PREDICT.format(program=program, input=_fence("input", task.inputs[0]))
         return _FRAME.format(task=question)
 
     def parse_answer(self, kind: Kind, text: str) -> str:
-        """The last block with the wanted tag; else the only block; else, where there is none, the bare text."""
+        """The last block with the wanted tag; else the only block; else, if there is none, the bare text."""
         answer = _answer(text)
         blocks = _blocks(answer)
         found = [body for tag, body in blocks if tag == _TAG[kind]]
@@ -122,9 +137,16 @@ class Think:
             raise Malformed("empty")
         return _program(content) if kind is Kind.INDUCTION else content
 
-    def _modules(self) -> str:
-        names = ", ".join(self.forbidden_modules)
-        return f"- It does not import any of: {names}.\n" if names else ""
+    def _rules(self, spec: Spec | None) -> str:
+        rules = ""
+        if spec is not None:
+            noun = "statement" if spec.bin == 1 else "statements"
+            rules += (
+                f"- Its body has exactly {spec.bin} top-level {noun}; a loop with its body counts as one.\n"
+            )
+        if self.forbidden_modules:
+            rules += f"- It does not import any of: {', '.join(self.forbidden_modules)}.\n"
+        return rules
 
 
 def _answer(text: str) -> str:
@@ -142,11 +164,24 @@ def _answer(text: str) -> str:
         raise Malformed("unclosed")
     if tail.strip():
         raise Malformed("outside")
-    return answer.strip()
+    return answer.replace("\r\n", "\n").strip()
 
 
 def _blocks(answer: str) -> list[tuple[str, str]]:
-    return [(tag.lower(), body.strip()) for tag, body in _BLOCK.findall(answer)]
+    """Tags and bodies of the closed fenced blocks, in order; one that opens in another replaces it."""
+    blocks: list[tuple[str, str]] = []
+    tag: str | None = None
+    body: list[str] = []
+    for line in answer.split("\n"):
+        fence = _FENCE.fullmatch(line)
+        if fence is None:
+            body.append(line)
+        elif tag is None or fence[1]:
+            tag, body = fence[1].lower(), []
+        else:
+            blocks.append((tag, "\n".join(body).strip()))
+            tag = None
+    return blocks
 
 
 def _last(blocks: Sequence[tuple[str, str]], wanted: str, otherwise: str) -> str:
@@ -160,13 +195,6 @@ def _program(text: str) -> str:
     if "def f(" not in text:
         raise Malformed("no_program")
     return text
-
-
-def _size(spec: Spec | None) -> str:
-    if spec is None:
-        return ""
-    noun = "statement" if spec.bin == 1 else "statements"
-    return f"- Its body is exactly {spec.bin} top-level {noun} long; a loop with its body counts as one.\n"
 
 
 def _fence(tag: str, body: str) -> str:
