@@ -13,7 +13,7 @@ from azrl.tasks.types import KINDS, Kind
 _TYPES = {
     "row": np.int64,  # database row, ascending
     "kind": np.int8,  # index into KINDS
-    "bin": np.int64,
+    "cell": np.int16,  # number of its (kind, bin), by first appearance
     "program": np.int64,  # digest of the program key
     "solve": np.float64,  # posterior mean solve rate
     "log_weight": np.float64,
@@ -30,7 +30,9 @@ class Columns:
     def __init__(self) -> None:
         self._size = 0
         self._arrays: dict[str, NDArray] = {name: np.zeros(64, dtype) for name, dtype in _TYPES.items()}
-        self._cache: dict[tuple[Kind | None, tuple[int, ...] | None], NDArray[np.int64]] = {}
+        self._cells: dict[tuple[Kind, int], int] = {}
+        self._members: dict[tuple[Kind | None, tuple[int, ...] | None], NDArray[np.int64]] = {}
+        self._by_cell: list[NDArray[np.int64]] = []
 
     def __len__(self) -> int:
         return self._size
@@ -39,13 +41,14 @@ class Columns:
         """A view, of length len(self)."""
         return self._arrays[name][: self._size]
 
-    def append(self, *, kind: str, key: str, **values: float) -> None:
+    def append(self, *, kind: Kind, bin: int, key: str, **values: float) -> None:
         """Add a task at the end; the capacity doubles when full."""
         if self._size == len(self._arrays["row"]):
             self._arrays = {name: np.concatenate([a, np.zeros_like(a)]) for name, a in self._arrays.items()}
         self._size += 1
-        self.set(self._size - 1, kind=KINDS.index(Kind(kind)), program=_digest(key), **values)
-        self._cache.clear()
+        cell = self._cells.setdefault((kind, bin), len(self._cells))
+        self.set(self._size - 1, kind=KINDS.index(kind), cell=cell, program=_digest(key), **values)
+        self._forget()
 
     def set(self, position: int, **values: float) -> None:
         """Change some fields of one task."""
@@ -64,34 +67,44 @@ class Columns:
         for array in self._arrays.values():
             array[:kept] = array[: self._size][keep]
         self._size = kept
-        self._cache.clear()
+        self._forget()
 
     def members(self, kind: Kind | None, bins: Collection[int] | None) -> NDArray[np.int64]:
-        """Ascending positions of the tasks of a kind and of some bins; None asks for all of them. Kept until
-        tasks come or go."""
-        wanted = (kind, None if bins is None else tuple(sorted(bins)))
-        if wanted not in self._cache:
-            mask = np.ones(self._size, dtype=bool)
-            if kind is not None:
-                mask &= self["kind"] == KINDS.index(kind)
-            if bins is not None:
-                mask &= np.isin(self["bin"], list(bins))
-            self._cache[wanted] = np.flatnonzero(mask)
-        return self._cache[wanted]
+        """Positions of the tasks of a kind and of some bins; None asks for all of them. Ascending within each
+        (kind, bin), and these in order. Kept until tasks come or go."""
+        wanted = (kind, None if bins is None else tuple(sorted(set(bins))))
+        if wanted not in self._members:
+            by_cell = self._positions()
+            parts = [
+                by_cell[number]
+                for (its_kind, its_bin), number in sorted(self._cells.items())
+                if kind in (None, its_kind) and (bins is None or its_bin in bins)
+            ]
+            self._members[wanted] = np.concatenate([np.zeros(0, np.int64), *parts])
+        return self._members[wanted]
 
     def counts(self) -> dict[tuple[Kind, int], int]:
         """Tasks by (kind, bin), sorted; cells without tasks are left out."""
-        cells, numbers = np.unique(np.stack([self["kind"], self["bin"]]), axis=1, return_counts=True)
-        pairs = zip(cells.T.tolist(), numbers.tolist(), strict=True)
-        return {(KINDS[kind], bin): number for (kind, bin), number in pairs}
+        numbers = np.bincount(self["cell"], minlength=len(self._cells)).tolist()
+        return {cell: numbers[number] for cell, number in sorted(self._cells.items()) if numbers[number]}
 
     def histogram(self, cells: int) -> dict[Kind, list[int]]:
         """For each kind, tasks by posterior mean solve rate, in equal cells of [0, 1]."""
-        cell = np.minimum((self["solve"] * cells).astype(np.int64), cells - 1)
-        return {
-            kind: np.bincount(cell[self["kind"] == number], minlength=cells).tolist()
-            for number, kind in enumerate(KINDS)
-        }
+        cell = np.minimum((self["solve"] * cells).astype(np.int64), cells - 1) + cells * self["kind"]
+        numbers = np.bincount(cell, minlength=cells * len(KINDS)).reshape(len(KINDS), cells)
+        return dict(zip(KINDS, numbers.tolist(), strict=True))
+
+    def _positions(self) -> list[NDArray[np.int64]]:
+        """Positions by cell, ascending. One radix sort serves all cells until tasks come or go."""
+        if not self._by_cell:
+            order = np.argsort(self["cell"], kind="stable")
+            sizes = np.bincount(self["cell"], minlength=len(self._cells))
+            self._by_cell = np.split(order, np.cumsum(sizes)[:-1])
+        return self._by_cell
+
+    def _forget(self) -> None:
+        self._members.clear()
+        self._by_cell = []
 
 
 def _digest(key: str) -> int:

@@ -15,7 +15,9 @@ def relative(log_weights: Floats) -> Floats:
     """Weights up to a common factor: the largest is 1 and none is 0, however far apart the logarithms are."""
     if not len(log_weights):
         return np.zeros(0)
-    return np.exp(np.maximum(log_weights - log_weights.max(), _LOG_TINY))
+    weights = log_weights - log_weights.max()
+    np.maximum(weights, _LOG_TINY, out=weights)
+    return np.exp(weights, out=weights)
 
 
 def draw(log_weights: Floats, n: int, rng: np.random.Generator) -> Positions:

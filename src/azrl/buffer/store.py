@@ -125,13 +125,23 @@ class TaskBuffer:
         """Up to n distinct tasks, drawn by weight without replacement, in the order drawn. `kind` None means
         all kinds, `bins` None all bins; fewer come back when there are no more. A draw is not a visit: those
         are what `record` counts."""
+        log_weights = self._columns["log_weight"]
+        if kind is None and bins is None:
+            return self._tasks(draw(log_weights, n, rng))
         members = self._columns.members(kind, bins)
-        return self._tasks(members[draw(self._columns["log_weight"][members], n, rng)])
+        return self._tasks(members[draw(log_weights[members], n, rng)])
 
-    def references(self, kind: Kind | None = None, k: int = 1, *, rng: np.random.Generator) -> list[Task]:
+    def references(
+        self,
+        kind: Kind | None = None,
+        k: int = 1,
+        *,
+        rng: np.random.Generator,
+        bins: Collection[int] | None = None,
+    ) -> list[Task]:
         """Up to k tasks of distinct programs, uniform without replacement: what a proposer is shown, as in
-        Absolute Zero (arXiv 2505.03335)."""
-        members = self._columns.members(kind, None)
+        Absolute Zero (arXiv 2505.03335). `kind` and `bins` as in `sample`."""
+        members = self._columns.members(kind, bins)
         return self._tasks(distinct(members, self._columns["program"], k, rng))
 
     def get(self, id: str) -> Entry | None:
@@ -253,7 +263,7 @@ class TaskBuffer:
         """Take a database row, newer than all others, into memory."""
         log_weight = self.weighting.log_weight(alpha, beta, visits, last_step)
         solve = alpha / (alpha + beta)
-        self._columns.append(kind=kind, key=key, row=row, bin=bin, solve=solve, log_weight=log_weight)
+        self._columns.append(kind=Kind(kind), key=key, row=row, bin=bin, solve=solve, log_weight=log_weight)
 
     def _visit(self, id: str, successes: int, attempts: int, step: int) -> None:
         found = self._query("SELECT row, alpha, beta, visits FROM task WHERE id = ?", id)
