@@ -142,9 +142,10 @@ def test_what_equals_what(a: str, b: str, same: bool):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "a", "1+1", "1-1", "nan", "inf", "f'a'", "...", "[1", "]", "'a", "'''a'", "007", "--1", "-True", "()()", "1 2"]
-    + ["{1: 2, 3}", "(,)", "[,]", "1\n2", "'a'\n'b'", "'a'b'c'", "[*[1]]", "{**{}}", "x=1", "set(1)", "f(1)"]
-    + ["lambda: 1", "[x for x in [1]]", "1 if 1 else 2", "a := 1", "not 1", "1;", "'\\x4'", "'\\U00110000'"],
+    ["", "a", "1+1", "1-1", "nan", "inf", "f'a'", "...", "[1", "]", "'a", "'''a'", "007", "--1", "-True",
+     "()()", "1 2", "{1: 2, 3}", "(,)", "[,]", "1\n2", "'a'\n'b'", "'a'b'c'", "[*[1]]", "{**{}}", "x=1",
+     "set(1)", "f(1)", "lambda: 1", "[x for x in [1]]", "1 if 1 else 2", "a := 1", "not 1", "1;",
+     "'\\x4'", "'\\U00110000'"],
 )  # fmt: skip
 def test_what_is_no_literal(text: str):
     assert reason(text)
@@ -222,6 +223,7 @@ def _mutated(rng: random.Random, text: str) -> str:
     return "".join(characters)
 
 
+@pytest.mark.slow
 def test_no_answer_of_100000_crashes_or_takes_50_ms():
     """Grammar-made, mutated and random answers, up to and over the longest that is read."""
     rng = random.Random(0)
@@ -240,12 +242,12 @@ def test_no_answer_of_100000_crashes_or_takes_50_ms():
             canonical = judge.canonical(text)
         except NotLiteral:
             refused += 1
-        else:
-            accepted += 1
+            canonical = None
         judge.equal(text, "[1, 'a']")
         worst = max(worst, time.thread_time() - start)
-        if i % 10 == 0 and accepted and refused:
-            assert judge.canonical(canonical) == canonical
+        if canonical is not None:
+            accepted += 1
+            assert accepted % 10 or judge.canonical(canonical) == canonical
     assert accepted > 10_000
     assert refused > 10_000
     assert worst < 0.05, f"{worst * 1000:.1f} ms"
