@@ -2,7 +2,7 @@
 
     python benchmarks/executor.py [--repeats 5] [--workers 2] [--json FILE]
 
-The floor is `os.fork` + `_exit` + `waitpid` in an interpreter that has what a fork server has loaded. Floor and
+The floor is `os.fork`, `_exit` and `waitpid` in an interpreter that has loaded what a fork server has. Floor and
 jobs are interleaved, medians are kept. `ratio` compares runs a second per process: the floor's one process
 against `workers` servers.
 """

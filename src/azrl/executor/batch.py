@@ -101,7 +101,7 @@ class Batch:
                 self._launch(server, index, admitted, attempt)
             except (ServerLost, UserError) as error:
                 server.stop()
-                self._again(index, attempt, str(error))
+                self._again(index, attempt, "server_lost" if isinstance(error, ServerLost) else "server_start")
                 queue = self._waiting.get(server.variant)
                 continue
             break
@@ -176,10 +176,10 @@ class Batch:
         server = flight.server
         try:
             reply = server.reply()
-        except ServerLost as error:
+        except ServerLost:
             self._land(flight)
             server.stop()
-            self._again(flight.index, flight.attempt, str(error))
+            self._again(flight.index, flight.attempt, "server_lost")
             self._pool.give(server)
             return
         if reply is None:

@@ -51,6 +51,7 @@ def _open_process(workers: int) -> Executor:
 
     executor = ProcessExecutor(workers)
     try:
+        executor.start()
         check(executor)
     except BaseException:
         executor.close()

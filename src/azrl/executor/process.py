@@ -19,6 +19,14 @@ class ProcessExecutor:
         self.workers = workers
         self._pool = Pool(workers)
 
+    def start(self) -> None:
+        """Start one server now. Raises UserError saying why it cannot."""
+        server = self._pool.wait((0,))
+        try:
+            server.start()
+        finally:
+            self._pool.give(server)
+
     def run(self, jobs: Sequence[Job]) -> list[Result]:
         """Run all jobs, `workers` at a time for each variant; results in order. RuntimeError once closed."""
         batch = Batch(self._pool, jobs)
