@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-PIP_FLAGS ?= --quiet --disable-pip-version-check
+PIP_FLAGS ?= -qq --disable-pip-version-check
 PYTEST_FLAGS ?=
 
 BIN := $(VENV)/bin

@@ -59,13 +59,21 @@ def _step(step: int, done: float, rng: random.Random) -> dict[str, float]:
         "policy": 1,
         "error": 6 - 3 * done,
         "timeout": 0.4,
-        "deterministic": 0.2,
+        "nondeterministic": 0.2,
         "trivial": 5,
         "duplicate": 6 + 2 * done,
         "held_out": 1,
     }
     line |= {f"gate/{name}": max(0, round(mean + rng.random())) for name, mean in refusals.items()}
-    phases = {"generate": 0.9, "execute": 0.15, "update": 0.7, "sync": 0.02, "probe": 0.0, "checkpoint": 0.01}
+    phases = {
+        "generate": 0.9,
+        "gate": 0.1,
+        "judge": 0.05,
+        "update": 0.7,
+        "sync": 0.02,
+        "record": 0.01,
+        "other": 0.02,
+    }
     line |= {f"time/{name}": mean * (0.9 + 0.2 * rng.random()) for name, mean in phases.items()}
     return line | {
         "gate/admitted": admitted,
@@ -81,6 +89,7 @@ def _step(step: int, done: float, rng: random.Random) -> dict[str, float]:
         "kl": 0.0,
         "mismatch_kl": 0.0004 * rng.random(),
         "buffer/size": 430 * math.sqrt(step),
+        "trained/share": 0.98,
         "time/wall": 1.9,
         "time/tokens_per_s": 11_000 + rng.gauss(0, 500),
         "alarm/unique_rate": float(step in (33, 34)),

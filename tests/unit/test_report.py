@@ -76,7 +76,7 @@ def test_a_full_run_shows_every_part(tmp_path: Path) -> None:
         "Tasks drawn, by kind and bin",
         "Solve rate of stored tasks",
         "unique_rate fired 2×, at step 33, 34",
-        "3 of 8 right",
+        "3 of 8 shown are right",
         "refused: trivial",
         "Practised most",
         "Resolved configuration",

@@ -95,10 +95,10 @@ def _pairs(inputs: Sequence[str], outputs: Sequence[str]) -> Html:
 def _task(group: list[Record], proposal: Record | None) -> Html:
     first = group[0]
     right = sum(1 for record in group if record.get("correct"))
-    dots = [tag("i", class_="right" if record.get("correct") else "wrong") for record in group]
+    dots = [tag("i", class_=_verdict(record)) for record in group]
     attempts = [_attempt(record) for record in group[:8]]
     parts = [
-        _head(str(first.get("kind")), f"step {first['step']}", f"{right} of {len(group)} right"),
+        _head(str(first.get("kind")), f"step {first['step']}", f"{right} of {len(group)} shown are right"),
         tag("p", *dots, class_="dots", aria_hidden="true"),
         _code(first.get("program") or "(no program)"),
         _pairs(_texts(first.get("inputs")), _texts(first.get("outputs"))),
@@ -114,9 +114,14 @@ def _task(group: list[Record], proposal: Record | None) -> Html:
 def _attempt(record: Record) -> Html:
     gains = ((name, _number(record.get(name))) for name in ("reward", "advantage"))
     facts = [tag("span", f"{name} {number(value)}") for name, value in gains if value is not None]
-    verdict = "right" if record.get("correct") else "wrong"
+    verdict = _verdict(record)
     head = tag("p", tag("b", verdict, class_=verdict), *facts, class_="facts")
     return tag("li", head, _code(record.get("response") or "(empty)", "said"))
+
+
+def _verdict(record: Record) -> str:
+    correct = record.get("correct")
+    return "unjudged" if correct is None else "right" if correct else "wrong"
 
 
 def _number(value: object) -> float | None:

@@ -70,6 +70,7 @@ def _run_tiles(run: RunData) -> list[Html]:
         run.series("buffer/size"),
         run.series("unique_rate"),
     )
+    trained = [value for _, value in run.series("trained/share")]
     last_unique = [value for _, value in unique[-10:]]
     return [
         _tile(f"{run.steps[-1]['step']:.0f}", "steps", f"in {duration(wall)}" if wall else ""),
@@ -85,6 +86,9 @@ def _run_tiles(run: RunData) -> list[Html]:
             number(sum(last_unique) / len(last_unique), True), "unique programs", "mean of the last ten steps"
         )
         if last_unique
+        else Html(""),
+        _tile(number(sum(trained) / len(trained), True), "of solver answers trained on")
+        if trained
         else Html(""),
         _tile(f"{size[-1][1]:,.0f}", "tasks in the buffer") if size else Html(""),
         _tile(f"{fired:.0f}", "alarms", "", "down" if fired else ""),

@@ -6,24 +6,23 @@ from collections.abc import Iterable
 
 KIND_COLOURS = {"abduction": 0, "deduction": 1, "induction": 2}
 
-# The gate's order; a reason that is not named here comes last.
-_GATE = (
-    "parse", "malformed", "policy", "too_large", "held_out", "runs", "error", "timeout", "memory", "crash",
-    "output", "refused", "deterministic", "nondeterministic", "literal", "trivial", "duplicate", "infra",
-)  # fmt: skip
-_PHASES = (
-    "propose",
-    "generate",
-    "gate",
-    "execute",
-    "solve",
-    "judge",
-    "reward",
-    "update",
-    "sync",
-    "probe",
-    "checkpoint",
-)
+# The order in which the gate asks; a reason that is not named here comes last.
+_GATE = [
+    "too_large",
+    "parse",
+    "policy",
+    "held_out",
+    "duplicate",
+    "leak",
+    "error",
+    "timeout",
+    "memory",
+    "crash",
+    "output",
+    "refused",
+]
+_GATE += ["nondeterministic", "trivial", "infra"]
+_PHASES = ["generate", "gate", "judge", "update", "sync", "record", "probe", "checkpoint", "other"]
 
 
 def kind_of(name: str) -> str:
