@@ -513,7 +513,7 @@ def test_a_step_takes_no_longer_with_100_000_tasks(tmp_path):
         fill(buffer, 100_000)
         times = []
         for step in range(1, 22):
-            start = time.perf_counter()
+            start = time.process_time()  # the machine may be busy with others
             fill(buffer, 32, step=step, first=10**6 * step)
             generator = rng(step)
             practised = buffer.sample(n=16, rng=generator)
@@ -521,5 +521,5 @@ def test_a_step_takes_no_longer_with_100_000_tasks(tmp_path):
                 buffer.references(kind, 2, rng=generator)
             buffer.record([(task.id, 4, 8) for task in practised], step=step)
             assert buffer.evict() == 32
-            times.append(time.perf_counter() - start)
-    assert sorted(times)[len(times) // 2] < 0.1
+            times.append(time.process_time() - start)
+    assert sorted(times)[len(times) // 2] < 0.05
