@@ -41,7 +41,9 @@ def build(name, tied=True):
 
 def lean(model, ids, allowed=None, dtype=torch.float32):
     positions = torch.arange(ids.shape[1]).expand(ids.shape)
-    return logits(model, hidden_states(model, ids, positions, allowed, dtype), dtype)
+    everywhere = torch.arange(ids.numel())
+    found = logits(model, hidden_states(model, ids, positions, allowed, dtype, everywhere), dtype)
+    return found.view(*ids.shape, -1)
 
 
 @pytest.mark.parametrize("tied", [True, False])

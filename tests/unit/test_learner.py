@@ -154,6 +154,13 @@ def test_the_trainers_own_policy_is_the_old_one():
     one = learner(minibatches=1).update(samples, seed=0)
     assert (one["ratio_max"], one["kl"], one["clip_fraction"]) == (1.0, 0.0, 0.0)
     assert one["mismatch_kl"] > 1e-3
+    start = learner().score([(s.prompt_ids, s.token_ids) for s in samples])
+    terms = [
+        -s.advantage * min(math.exp(ours - theirs), 2.0)
+        for s, row in zip(samples, start, strict=True)
+        for ours, theirs in zip(row, s.logprobs, strict=True)
+    ]
+    assert one["loss"] == pytest.approx(np.mean(terms), rel=1e-4)
     subject = learner(minibatches=4, learning_rate=1e-2)
     start = [np.array(s) for s in subject.score([(s.prompt_ids, s.token_ids) for s in samples])]
     difference = np.concatenate(start) - np.concatenate([sample.logprobs for sample in samples])
@@ -171,6 +178,19 @@ def test_entropy_and_reference_metrics():
     assert first["kl_reference"] == 0.0
     assert first["entropy"] == pytest.approx(math.log(48), abs=0.05)  # a random model is nearly uniform
     assert subject.update(samples, seed=1)["kl_reference"] > 0
+    bonus = learner(minibatches=1, entropy_coeff=0.5).update(samples, seed=0)
+    assert bonus["loss"] == pytest.approx(first["loss"] - 0.5 * first["entropy"], rel=1e-5)
+
+
+def test_the_reference_holds_the_policy_back():
+    """The same steps end nearer to the start with a heavy penalty than without one."""
+    found = {}
+    for coefficient in (0.0, 20.0):
+        subject = learner(use_kl=True, kl_coeff=coefficient, minibatches=1, learning_rate=3e-3)
+        for _ in range(8):
+            metrics = subject.update(draw(), seed=0)
+        found[coefficient] = metrics["kl_reference"]
+    assert found[20.0] < 0.5 * found[0.0]
 
 
 def test_warm_up_is_linear():

@@ -20,9 +20,15 @@ _EXPLICIT_POSITIONS = 1024
 
 
 def hidden_states(
-    model: PreTrainedModel, ids: Tensor, positions: Tensor, allowed: Tensor | None, dtype: torch.dtype
+    model: PreTrainedModel,
+    ids: Tensor,
+    positions: Tensor,
+    allowed: Tensor | None,
+    dtype: torch.dtype,
+    wanted: Tensor,
 ) -> Tensor:
-    """What `logits` reads: [B, T, H] for token `ids` [B, T] at rotary `positions` [B, T].
+    """What `logits` reads: [N, H] at the `wanted` flat positions (row * T + column), int64 [N], for token
+    `ids` [B, T] at rotary `positions` [B, T].
 
     `allowed` is bool [B, T, T] (may position i look at j; every row needs one True) or None for causal. With
     None, what lies right of a position never reaches it, so right padding needs no mask."""
@@ -32,7 +38,7 @@ def hidden_states(
             found = model.base_model(
                 input_ids=ids, position_ids=positions, attention_mask=mask, use_cache=False
             )
-        return found.last_hidden_state
+        return found.last_hidden_state.flatten(0, 1)[wanted]
     config = model.config
     trunk: Any = model.base_model
     x = F.embedding(ids, trunk.embed_tokens.weight).float()
@@ -42,6 +48,8 @@ def hidden_states(
     bias = _score_bias(allowed, ids, dtype)
     for layer in trunk.layers:
         x = x + _attention(layer, _normed(x, config.rms_norm_eps, dtype), rotary, allowed, bias)
+        if layer is trunk.layers[-1]:  # behind the last attention no position needs another
+            x = x.flatten(0, 1)[wanted]
         mlp, scale = layer.mlp, layer.post_attention_layernorm.weight
         h = _normed(x, config.rms_norm_eps, dtype)
         gate = F.linear(h, (mlp.gate_proj.weight * scale).to(dtype))

@@ -22,9 +22,10 @@ from transformers import PreTrainedModel
 
 from azrl.config.schema import Training
 from azrl.errors import UserError
-from azrl.rl.batching import MicroBatch, Row, assemble, microbatches_of, minibatches_of, rows_of
-from azrl.rl.losses import importance_weights, k3, policy_loss, token_weights
-from azrl.rl.scoring import chosen, entropy, log_distribution, score_rows
+from azrl.rl.batching import Row, assemble, microbatches_of, minibatches_of, rows_of
+from azrl.rl.losses import token_weights
+from azrl.rl.objective import micro_batch_loss
+from azrl.rl.scoring import score_rows
 from azrl.rl.storage import Tensors, check_shapes, read_state, write_batch, write_state
 from azrl.rl.types import Sample
 
@@ -140,7 +141,7 @@ class TorchLearner:
             part for _ in range(config.ppo_epochs) for part in minibatches_of(rows, config.minibatches, rng)
         ]
         if config.importance_cap is None:
-            old = {i: self._tensor(sample.logprobs) for i, sample in enumerate(samples)}
+            old = {i: torch.tensor(s.logprobs, device=self.model.device) for i, s in enumerate(samples)}
         else:
             # The first step's own forward pass gives the old policy of its rows; the rest is scored before.
             first = set(steps[0])
@@ -174,7 +175,9 @@ class TorchLearner:
         total = 0.0
         for rows in microbatches_of(minibatch, config.micro_batch_tokens):
             batch = assemble(rows, pairs, self.pad_id, self.model.device)
-            loss, metrics = self._loss(batch, samples, weight_of, old)
+            loss, metrics = micro_batch_loss(
+                self.model, self.reference, batch, samples, weight_of, old, config, self.dtype
+            )
             total += loss.item()
             if not math.isfinite(total):
                 raise NonFinite(f"the loss is {total} at optimizer step {self.version + 1}")
@@ -190,53 +193,6 @@ class TorchLearner:
         self.version += 1
         return [*measured, (1, {"loss": total, "grad_norm": norm})]
 
-    def _loss(
-        self,
-        batch: MicroBatch,
-        samples: Sequence[Sample],
-        weight_of: Mapping[int, float],
-        old: dict[int, Tensor],
-    ) -> tuple[Tensor, dict[str, float]]:
-        config, lengths = self.config, torch.tensor(batch.lengths)
-        of_each = np.array([(weight_of[i], samples[i].advantage) for i in batch.members])
-        weights, advantages = self._tensor(of_each.T).repeat_interleave(lengths.to(self.model.device), dim=1)
-        sampler = self._tensor(np.concatenate([samples[i].logprobs for i in batch.members]))
-        distribution = log_distribution(self.model, batch, self.dtype)
-        logprobs = chosen(distribution, batch)
-        if batch.members[0] not in old:
-            old.update(zip(batch.members, logprobs.detach().split(batch.lengths), strict=True))
-        old_logprobs = torch.cat([old[i] for i in batch.members])
-        importance = None
-        if config.importance_cap is not None:
-            importance = importance_weights(old_logprobs, sampler, config.importance_cap)
-        with torch.set_grad_enabled(config.entropy_coeff > 0):
-            spread = entropy(distribution)
-        loss, metrics = policy_loss(
-            logprobs,
-            old_logprobs,
-            advantages,
-            weights,
-            clip_low=config.clip_low,
-            clip_high=config.clip_high,
-            importance=importance,
-            reference_logprobs=self._reference_logprobs(batch),
-            kl_coeff=config.kl_coeff,
-            entropy=spread,
-            entropy_coeff=config.entropy_coeff,
-        )
-        metrics["entropy"] = spread.mean().item()
-        trainer = logprobs.detach() if importance is None else old_logprobs
-        metrics["mismatch_kl"] = k3(trainer - sampler).mean().item()
-        if importance is not None:
-            metrics["importance_mean"] = importance.mean().item()
-        return loss, metrics
-
-    def _reference_logprobs(self, batch: MicroBatch) -> Tensor | None:
-        if self.reference is None:
-            return None
-        with torch.no_grad():
-            return chosen(log_distribution(self.reference, batch, self.dtype), batch)
-
     def _score(
         self, rows: Sequence[Row], pairs: Sequence[tuple[Sequence[int], Sequence[int]]]
     ) -> dict[int, Tensor]:
@@ -249,9 +205,6 @@ class TorchLearner:
         return {
             f"{n}.{part}": state[p][part] for n, p in self._named.items() if p in state for part in MOMENTS
         }
-
-    def _tensor(self, values: Sequence[float] | np.ndarray) -> Tensor:
-        return torch.as_tensor(np.asarray(values, dtype=np.float32), device=self.model.device)
 
 
 def _check(samples: Sequence[Sample]) -> None:

@@ -15,8 +15,8 @@ from azrl.rl.batching import MicroBatch, Pair, Row, assemble, microbatches_of
 
 def log_distribution(model: PreTrainedModel, batch: MicroBatch, dtype: torch.dtype) -> Tensor:
     """Natural-log probabilities, float32 [N, V], of what may stand at each completion token of `batch`."""
-    hidden = hidden_states(model, batch.ids, batch.positions, batch.allowed, dtype)
-    return logits(model, hidden.flatten(0, 1)[batch.source], dtype).log_softmax(-1)
+    hidden = hidden_states(model, batch.ids, batch.positions, batch.allowed, dtype, batch.source)
+    return logits(model, hidden, dtype).log_softmax(-1)
 
 
 def chosen(log_probabilities: Tensor, batch: MicroBatch) -> Tensor:
