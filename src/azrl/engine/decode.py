@@ -98,7 +98,7 @@ def score(arch: Arch, w: Weights, pairs: Sequence[tuple[Sequence[int], Sequence[
         sizes = [len(pairs[i][1]) for i in chosen]
         ends = np.cumsum([len(row) for row in rows])
         keep = np.concatenate([np.arange(end - size, end) for end, size in zip(ends, sizes, strict=True)])
-        logits = read(arch, w, rows, width, torch.from_numpy(keep).to(w.embed.device))
+        logits = read(arch, w, rows, *arch.rotary(width), torch.from_numpy(keep).to(w.embed.device))
         targets = torch.tensor([token for i in chosen for token in pairs[i][1]], device=logits.device)
         found = logits.log_softmax(-1).gather(1, targets[:, None])[:, 0].split(sizes)
         for i, part in zip(chosen, found, strict=True):

@@ -19,8 +19,14 @@ Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """(layer, queries [R, heads, d], keys [R, kv, d], values [R, kv, d]) -> [R, heads * d]"""
 
 _MASKED = -1e30
-_PREFILL_CELLS = 4096
+_PREFILL_CELLS = 2048
 """Grid cells read at once: larger chunks fall out of the CPU's caches."""
+
+
+def rms_norm(x: Tensor, eps: Tensor) -> Tensor:
+    """x / sqrt(mean(x**2) + eps) over the last dimension, in half the time of torch's own on a CPU."""
+    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return x * torch.addcmul(eps, norm, norm, value=1 / x.shape[-1]).rsqrt_()
 
 
 def forward(
@@ -38,23 +44,23 @@ def forward(
     are float32; the matrix products run in the weights' dtype.
     """
     x = F.embedding(tokens, w.embed)
-    width, both, half = x.shape[-1:], arch.heads + arch.kv_heads, arch.head_dim // 2
+    both, half = arch.heads + arch.kv_heads, arch.head_dim // 2
     for index, layer in enumerate(w.layers):
-        normed = F.rms_norm(x, width, eps=arch.eps).to(w.dtype)
+        normed = rms_norm(x, arch.eps).to(w.dtype)
         qkv = (
             F.linear(normed, layer.qkv, layer.qkv_bias).float().view(-1, both + arch.kv_heads, arch.head_dim)
         )
         qk = qkv[:, :both]
         if layer.qk_norm is not None:
-            qk = F.rms_norm(qk, (arch.head_dim,), eps=arch.eps) * layer.qk_norm
+            qk = rms_norm(qk, arch.eps) * layer.qk_norm
         qk = torch.addcmul(qk * cos, qk.roll(half, -1), sin)
         y = attend(index, qk[:, : arch.heads], qk[:, arch.heads :], qkv[:, both:])
         if keep is not None and index == arch.layers - 1:
             x, y = x[keep], y[keep]
         x += F.linear(y.to(w.dtype), layer.out, layer.out_bias)
-        gate, up = F.linear(F.rms_norm(x, width, eps=arch.eps).to(w.dtype), layer.gate_up).chunk(2, -1)
+        gate, up = F.linear(rms_norm(x, arch.eps).to(w.dtype), layer.gate_up).chunk(2, -1)
         x += F.linear(F.silu(gate).mul_(up), layer.down)
-    return F.linear(F.rms_norm(x, width, eps=arch.eps).to(w.dtype), w.head).float()
+    return F.linear(rms_norm(x, arch.eps).to(w.dtype), w.head).float()
 
 
 class Cache:
@@ -65,7 +71,8 @@ class Cache:
     """
 
     def __init__(self, arch: Arch, w: Weights, rows: int, length: int) -> None:
-        kv, d, new = arch.kv_heads, arch.head_dim, w.embed.new_empty
+        # Zeros, because what padding hides must be finite: no mask hides a NaN.
+        kv, d, new = arch.kv_heads, arch.head_dim, w.embed.new_zeros
         self._arch, self._w, self._scale = arch, w, d**-0.5
         self._cos, self._sin = arch.rotary(length)
         self._keys, self._values = (
@@ -95,26 +102,35 @@ class Cache:
     def fill(self, prompts: Sequence[Sequence[int]], owners: Tensor) -> Tensor:
         """Read each prompt once and give row r the keys and values of prompt `owners[r]`.
 
-        Returns the logits [len(prompts), vocab] that follow each prompt. All prompts must be non-empty.
+        Returns the logits [len(prompts), vocab] that follow each prompt; none may be empty. They are read a
+        chunk at a time, each as wide as its longest, so neighbours of like length waste least.
         """
-        width = max(map(len, prompts))
-        lengths = torch.tensor([len(prompt) for prompt in prompts], device=self._bias.device)
-        padded = torch.arange(width, device=lengths.device) < (width - lengths)[:, None]
-        self._bias[..., :width].masked_fill_(padded[owners][:, None, None], _MASKED)
-        self._column = width
-        logits, chunk = [], max(1, _PREFILL_CELLS // width)
+        end = self._column = max(map(len, prompts))
+        lengths = torch.tensor([len(prompt) for prompt in prompts], device=owners.device)
+        padded = torch.arange(end, device=owners.device) < (end - lengths)[:, None]
+        self._bias[..., :end].masked_fill_(padded[owners][:, None, None], _MASKED)
+        logits, chunk = [], max(1, _PREFILL_CELLS // end)
         for start in range(0, len(prompts), chunk):
             part = prompts[start : start + chunk]
+            first = end - max(map(len, part))
             targets = ((owners >= start) & (owners < start + len(part))).nonzero()[:, 0]
             sources = owners[targets] - start
 
-            def store(layer: int, k: Tensor, v: Tensor, at: Tensor = targets, of: Tensor = sources) -> None:
+            def store(
+                layer: int,
+                k: Tensor,
+                v: Tensor,
+                at: Tensor = targets,
+                of: Tensor = sources,
+                first: int = first,
+            ) -> None:
                 keys, values = self._layers[layer][:2]
-                keys[at, ..., :width] = k[of].transpose(2, 3)
-                values[at, :, :width] = v[of]
+                keys[at, ..., first:end] = k[of].transpose(2, 3)
+                values[at, :, first:end] = v[of]
 
-            last = torch.tensor([len(prompt) for prompt in part], device=owners.device).cumsum(0) - 1
-            logits.append(read(self._arch, self._w, part, width, last, store))
+            last = lengths[start : start + chunk].cumsum(0) - 1
+            tables = self._cos[first:end], self._sin[first:end]
+            logits.append(read(self._arch, self._w, part, *tables, last, store))
         return torch.cat(logits)
 
     def step(self, tokens: Tensor) -> Tensor:
@@ -137,20 +153,22 @@ def read(
     arch: Arch,
     w: Weights,
     rows: Sequence[Sequence[int]],
-    width: int,
+    cos: Tensor,
+    sin: Tensor,
     keep: Tensor,
     store: Callable[[int, Tensor, Tensor], None] | None = None,
 ) -> Tensor:
-    """Logits [len(keep), vocab] at the packed positions `keep` of `rows`, aligned right in `width` columns.
+    """Logits [len(keep), vocab] at the packed positions `keep` of `rows`.
 
-    `store` is shown each layer's keys and values, [len(rows), kv, width, head_dim], zero where padded.
+    The rows are aligned right in as many columns as `cos` and `sin` [width, head_dim] have. `store` is shown
+    each layer's keys and values, [len(rows), kv, width, head_dim], zero where padded.
     """
-    device = keep.device
+    device, width = keep.device, len(cos)
     lengths = torch.tensor([len(row) for row in rows], device=device)
     columns = torch.arange(width, device=device)
     real = columns >= (width - lengths)[:, None]
     cells = real.flatten().nonzero()[:, 0]
-    cos, sin = (table[cells % width][:, None] for table in arch.rotary(width))
+    cos, sin = (table[cells % width][:, None] for table in (cos, sin))
     causal = columns[:, None] >= columns
     # A padded query sees itself: softmax over nothing is not a number.
     mask = (causal & real[:, None] | torch.eye(width, dtype=torch.bool, device=device))[:, None]

@@ -96,7 +96,8 @@ class TorchEngine:
     def _batch(
         self, batch: Sequence[int], requests: Sequence[Request], prompts: Sequence[tuple[int, ...]]
     ) -> Iterator[tuple[int, list[Completion]]]:
-        place = {prompt: at for at, prompt in enumerate(dict.fromkeys(prompts[index] for index in batch))}
+        unique = sorted({prompts[index] for index in batch}, key=lambda prompt: (len(prompt), prompt))
+        place = {prompt: at for at, prompt in enumerate(unique)}
         rows = [(index, requests[index], k) for index in batch for k in range(requests[index].n)]
         limits = [request.max_tokens for _, request, _ in rows]
         sampler = Sampler(
@@ -107,7 +108,7 @@ class TorchEngine:
         )
         owners = [place[prompts[index]] for index, _, _ in rows]
         eos = self._tokenizer.eos_token_id
-        written = iter(decode(self._arch, self._weights, list(place), owners, limits, sampler, eos))
+        written = iter(decode(self._arch, self._weights, unique, owners, limits, sampler, eos))
         for index in batch:
             yield index, [self._completion(prompts[index], *next(written)) for _ in range(requests[index].n)]
 

@@ -19,13 +19,14 @@ _STATIC_ROPE = ("default", "linear", "llama3", "yarn")
 
 @dataclass(frozen=True, slots=True)
 class Arch:
-    """The shape of the network and the names of its parameters. `inv_freq` is float32 [head_dim / 2]."""
+    """The shape of the network and the names of its parameters. `inv_freq` is float32 [head_dim / 2],
+    `eps` (of every RMSNorm) a float32 scalar on the same device."""
 
     layers: int
     heads: int
     kv_heads: int
     head_dim: int
-    eps: float
+    eps: Tensor
     inv_freq: Tensor
     rope_scale: float
     shapes: Mapping[str, torch.Size]
@@ -43,13 +44,14 @@ class Arch:
             raise ValueError("the torch engine has no sliding-window attention")
         if rope not in _STATIC_ROPE:
             raise ValueError(f"the torch engine knows rope types {', '.join(_STATIC_ROPE)}, not {rope!r}")
+        inv_freq = model.model.rotary_emb.inv_freq.float()
         return cls(
             layers=config.num_hidden_layers,
             heads=config.num_attention_heads,
             kv_heads=config.num_key_value_heads,
             head_dim=model.model.layers[0].self_attn.head_dim,
-            eps=config.rms_norm_eps,
-            inv_freq=model.model.rotary_emb.inv_freq.float(),
+            eps=torch.tensor(config.rms_norm_eps, device=inv_freq.device),
+            inv_freq=inv_freq,
             rope_scale=float(model.model.rotary_emb.attention_scaling),
             shapes={name: parameter.shape for name, parameter in model.named_parameters()},
         )
