@@ -2,9 +2,10 @@
 
     python benchmarks/executor.py [--repeats 5] [--workers 2] [--json FILE]
 
-The floor is `os.fork`, `_exit` and `waitpid` in an interpreter that has loaded what a fork server has. Floor and
-jobs are interleaved, medians are kept. `ratio` compares runs a second per process: the floor's one process
-against `workers` servers.
+The floor is `os.fork`, `_exit` and `waitpid` in an interpreter that has loaded what a fork server has. Floor
+and jobs are interleaved and medians kept. Rates a core come from CPU time (children included), which other load
+on the machine distorts least; `ratio` is runs a second and core against bare forks a second and core, the host's
+share not counted; `jobs_per_s` is by the wall clock.
 """
 
 from __future__ import annotations
@@ -19,21 +20,22 @@ import time
 from pathlib import Path
 
 from azrl.executor import Job, open_executor
+from azrl.executor.process import ProcessExecutor
 
 SANDBOX = Path(__file__).resolve().parents[1] / "sandbox"
 FLOOR = """
-import os, sys, time
+import os, sys
 sys.path.insert(0, sys.argv[1])
 import server
 server.prepare(0)
 n = int(sys.argv[2])
-start = time.perf_counter()
+start = sum(os.times()[:4])
 for _ in range(n):
     pid = os.fork()
     if pid == 0:
         os._exit(0)
     os.waitpid(pid, 0)
-print(n / (time.perf_counter() - start))
+print((sum(os.times()[:4]) - start) / n)
 """
 PROGRAM = """
 def f(xs, k):
@@ -45,9 +47,15 @@ def f(xs, k):
 
 
 def floor(count: int) -> float:
-    """Bare forks a second."""
+    """CPU seconds of a bare fork."""
     command = [sys.executable, "-S", "-B", "-P", "-s", "-c", FLOOR, str(SANDBOX), str(count)]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time of a process and the children that it has waited for."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
@@ -59,38 +67,45 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     forks: list[float] = []
-    rates: dict[int, list[float]] = {1: [], 10: [], 50: []}
-    host_us: dict[int, list[float]] = {k: [] for k in rates}
+    samples: dict[int, list[tuple[float, float, float]]] = {1: [], 10: [], 50: []}
     with open_executor("process", workers=args.workers) as executor:
+        assert isinstance(executor, ProcessExecutor)
         for _ in range(args.repeats):
             forks.append(floor(args.jobs))
-            for k in rates:
+            for k, found in samples.items():
                 inputs = [f"[3, 1, 4, 1, 5, 9, 2, {i}], 3" for i in range(k)]
-                jobs = [Job(PROGRAM, inputs)] * max(args.jobs // k, 20)
-                start, cpu = time.perf_counter(), time.process_time()
+                jobs = [Job(PROGRAM, inputs)] * max(args.jobs // k, 100)
+                pids = executor.server_pids()
+                before = sum(map(cpu_seconds, pids))
+                start, host = time.perf_counter(), time.process_time()
                 executor.run(jobs)
-                rates[k].append(len(jobs) / (time.perf_counter() - start))
-                host_us[k].append((time.process_time() - cpu) / len(jobs) * 1e6)
-    base = statistics.median(forks)
-    found = {
+                wall, host = time.perf_counter() - start, time.process_time() - host
+                guest = sum(map(cpu_seconds, pids)) - before
+                found.append((wall / len(jobs), host / len(jobs), guest / len(jobs)))
+    fork = statistics.median(forks)
+    rows = []
+    for k, found in samples.items():
+        wall, host, guest = (statistics.median(column) for column in zip(*found, strict=True))
+        rows.append(
+            {
+                "inputs_per_job": k,
+                "jobs_per_s": round(1 / wall),
+                "jobs_per_s_per_core": round(1 / guest),
+                "runs_per_s_per_core": round(k / guest),
+                "ratio": round(k * fork / guest, 2),
+                "host_us_per_job": round(host * 1e6),
+            }
+        )
+    result = {
         "workers": args.workers,
         "cpus": os.cpu_count(),
         "python": sys.version.split()[0],
-        "bare_forks_per_s": round(base),
-        "rows": [
-            {
-                "inputs_per_job": k,
-                "jobs_per_s": round(statistics.median(rate)),
-                "runs_per_s": round(statistics.median(rate) * k),
-                "ratio": round(statistics.median(rate) * k / (base * args.workers), 2),
-                "host_us_per_job": round(statistics.median(host_us[k])),
-            }
-            for k, rate in rates.items()
-        ],
+        "bare_forks_per_s_per_core": round(1 / fork),
+        "rows": rows,
     }
-    print(json.dumps(found, indent=2))
+    print(json.dumps(result, indent=2))
     if args.json:
-        args.json.write_text(json.dumps(found, indent=2) + "\n")
+        args.json.write_text(json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":

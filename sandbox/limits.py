@@ -22,6 +22,7 @@ _TIMER_CALLS = {"x86_64": (222, 223), "aarch64": (107, 110)}  # timer_create, ti
 _STACK = 8 << 20
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_raw_fork = ctypes.PyDLL(None).fork  # keeps the interpreter's lock, so the child has it too
 _prctl, _syscall = _libc.prctl, _libc.syscall
 _machine = os.uname().machine
 if _machine not in _TIMER_CALLS:
@@ -62,6 +63,14 @@ def confine_server(uid):
     _cap(resource.RLIMIT_MEMLOCK, 0)
     _cap(resource.RLIMIT_MSGQUEUE, 0)
     _cap(resource.RLIMIT_STACK, _STACK)
+
+
+def fork():
+    """`os.fork` without Python's hooks, which cost a fifth of it and serve threads, of which there are none."""
+    pid = _raw_fork()
+    if pid < 0:
+        raise OSError("cannot fork")
+    return pid
 
 
 def confine_child(fd, uid, cpu_ns, wall_ns, memory):

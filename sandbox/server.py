@@ -94,7 +94,7 @@ def serve(control, uid, limits, runner):
         fd = int.from_bytes(ancillary[0][2][:4], sys.byteorder)
         start = time.monotonic()
         try:
-            pid = os.fork()
+            pid = limits.fork()
         except OSError:
             os.close(fd)
             control.send(REPLY.pack(job, -1, 0, 0))

@@ -43,7 +43,7 @@ def admit(job: Job) -> Admitted | Result:
         return refused(job, NOT_LITERAL)
     limits = job.limits
     wall_s = 2 * limits.cpu_s + 0.5 if limits.wall_s is None else limits.wall_s
-    return Admitted(job, calls, limits.cpu_s, wall_s, limits.memory_mb << 20)
+    return Admitted(job, calls, limits.cpu_s, wall_s, int(limits.memory_mb * 2**20))
 
 
 def _arguments(text: str) -> str | None:

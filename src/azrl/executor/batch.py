@@ -101,7 +101,9 @@ class Batch:
                 self._launch(server, index, admitted, attempt)
             except (ServerLost, UserError) as error:
                 server.stop()
-                self._again(index, attempt, "server_lost" if isinstance(error, ServerLost) else "server_start")
+                self._again(
+                    index, attempt, "server_lost" if isinstance(error, ServerLost) else "server_start"
+                )
                 queue = self._waiting.get(server.variant)
                 continue
             break
