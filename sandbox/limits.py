@@ -66,7 +66,7 @@ def confine_server(uid):
 
 
 def fork():
-    """`os.fork` without Python's hooks, which cost a fifth of it and serve threads, of which there are none."""
+    """`os.fork` without Python's hooks, which cost a fifth of it and serve threads; there are none."""
     pid = _raw_fork()
     if pid < 0:
         raise OSError("cannot fork")
