@@ -4,8 +4,8 @@
 
 The floor is `os.fork`, `_exit` and `waitpid` in an interpreter that has loaded what a fork server has. Floor
 and jobs are interleaved and medians kept. Rates a core come from CPU time (children included), which other
-load on the machine distorts least. `ratio` is runs a second and core against bare forks a second and core, the
-host's share not counted; `jobs_per_s` is by the wall clock.
+load on the machine distorts least. `ratio` is runs a second and core against bare forks a second and core,
+without the host; `jobs_per_s` is by the wall clock.
 """
 
 from __future__ import annotations
