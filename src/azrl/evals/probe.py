@@ -1,0 +1,87 @@
+"""Measures a model on the frozen probe: greedy and sampled together, by kind and by difficulty bin."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from math import comb, sqrt
+
+import numpy as np
+
+from azrl.engine.base import Engine, Request
+from azrl.evals.items import load_probe
+from azrl.executor import Executor, Limits
+from azrl.seeding import derive
+from azrl.selfplay.solver import Group, Solver
+from azrl.tasks.prompts.base import Template
+from azrl.tasks.types import KINDS, Task
+
+
+def pass_at(k: int, attempts: int, solved: int) -> float:
+    """Chance that k of the attempts, drawn without replacement, hold a right one (Chen et al. 2021, eq. 1)."""
+    if attempts - solved < k:
+        return 1.0
+    return 1.0 - comb(attempts - solved, k) / comb(attempts, k)
+
+
+def measure_probe(
+    *,
+    engine: Engine,
+    executor: Executor,
+    template: Template,
+    limits: Limits,
+    items: int,
+    samples: int,
+    max_tokens: int,
+    seed: int,
+) -> dict[str, float]:
+    """Greedy pass@1, sampled pass@1 at temperature 1 and pass@samples on `items` frozen tasks a kind.
+
+    Keys: `probe/<greedy|sampled|pass@n>` (mean over kinds), `.../<kind>`, `.../<kind>/<bin>`, and the standard
+    error over items under `probe/stderr/...`. The sampling seed is the caller's, so repeats are paired.
+    """
+    tasks = [task for kind in KINDS for task in [t for t in load_probe() if t.kind is kind][:items]]
+    with ThreadPoolExecutor(2) as pool:
+        solver = Solver(template, engine, executor, limits, pool)
+        values = {"greedy": [_share(g) for g in _attempts(solver, tasks, 1, 0.0, max_tokens, seed)]}
+        if samples:
+            groups = _attempts(solver, tasks, samples, 1.0, max_tokens, seed)
+            values["sampled"] = [_share(g) for g in groups]
+            values[f"pass@{samples}"] = [float(g.solved > 0) for g in groups]
+    result = {}
+    for measure, scores in values.items():
+        result.update(_summary(measure, tasks, scores))
+    return result
+
+
+def _attempts(
+    solver: Solver, tasks: Sequence[Task], n: int, temperature: float, max_tokens: int, seed: int
+) -> list[Group]:
+    requests = [
+        Request(solver.prompt(t), max_tokens, n=n, temperature=temperature, seed=derive(seed, "probe", t.id))
+        for t in tasks
+    ]
+    groups = {g.task.id: g for future in solver.attempt(tasks, requests) for g in future.result()}
+    return [groups[t.id] for t in tasks]
+
+
+def _share(group: Group) -> float:
+    return group.solved / len(group.attempts)
+
+
+def _summary(measure: str, tasks: Sequence[Task], scores: Sequence[float]) -> dict[str, float]:
+    cells: defaultdict[str, list[float]] = defaultdict(list)
+    for task, score in zip(tasks, scores, strict=True):
+        cells[task.kind.value].append(score)
+        cells[f"{task.kind.value}/{task.bin}"].append(score)
+    result = {}
+    for cell, values in cells.items():
+        result[f"probe/{measure}/{cell}"] = float(np.mean(values))
+        result[f"probe/stderr/{measure}/{cell}"] = float(np.std(values) / sqrt(len(values)))
+    kinds = [k.value for k in KINDS if k.value in cells]
+    result[f"probe/{measure}"] = float(np.mean([result[f"probe/{measure}/{k}"] for k in kinds]))
+    result[f"probe/stderr/{measure}"] = sqrt(
+        sum(result[f"probe/stderr/{measure}/{k}"] ** 2 for k in kinds)
+    ) / len(kinds)
+    return result

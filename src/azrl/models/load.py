@@ -1,0 +1,66 @@
+"""Load the model that the config names: the shipped tiny one, a local folder, or a hub id."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from azrl.errors import UserError
+from azrl.models.tiny import SHIPPED
+
+TINY = "tiny"
+
+
+def template_name(tokenizer: PreTrainedTokenizerBase) -> str:
+    """`compact` for a tokenizer that knows the compact template's markers, else `think`."""
+    return "compact" if "propose " in tokenizer.get_vocab() else "think"
+
+
+def load_model(
+    name: str, *, dtype: torch.dtype = torch.float32
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The causal language model and its tokenizer, in `dtype`, on the CPU.
+
+    UserError: a folder without weights, config or tokenizer; an id that the hub does not serve from here; a
+    tokenizer without an end token.
+    """
+    source = SHIPPED if name == TINY else Path(name)
+    local = name == TINY or source.exists() or name.startswith((".", "/", "~"))
+    if local:
+        source = source.expanduser()
+        _check_folder(name, source)
+    where = str(source) if local else name
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(where, local_files_only=local)
+        model = AutoModelForCausalLM.from_pretrained(where, dtype=dtype, local_files_only=local)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"model.name: {name!r} cannot be loaded: {reason}") from error
+    if tokenizer.eos_token_id is None:
+        raise UserError(f"model.name: the tokenizer of {name!r} has no end token")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token_id = tokenizer.eos_token_id
+    return model, tokenizer
+
+
+def load_tiny() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The shipped tiny model and its tokenizer."""
+    return load_model(TINY)
+
+
+def _check_folder(name: str, folder: Path) -> None:
+    if not folder.is_dir():
+        raise UserError(
+            f"model.name: no such folder: {name}; want `tiny`, a folder, or a hub id such as Qwen/Qwen2.5-0.5B"
+        )
+    if not (folder / "config.json").is_file():
+        raise UserError(f"model.name: {name} holds no config.json, so it is no transformers model folder")
+    if not any(folder.glob("*.safetensors")):
+        raise UserError(f"model.name: {name} holds no *.safetensors weights")
+    if not any((folder / f).is_file() for f in ("tokenizer.json", "tokenizer.model", "vocab.json")):
+        raise UserError(
+            f"model.name: {name} holds no tokenizer (tokenizer.json); save it beside the weights with "
+            "tokenizer.save_pretrained(folder)"
+        )

@@ -1,0 +1,205 @@
+"""The warm start: supervised training from nothing on generated programs of one or two statements.
+
+It teaches the syntax, the prompt formats and the beginnings of execution, so that self-play has something to
+sharpen and to grow from. Deterministic by seed on one machine with one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from random import Random
+
+import torch
+import torch.nn.functional as F
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from azrl.config.schema import Config
+from azrl.engine.weights import auto_dtype
+from azrl.errors import UserError
+from azrl.evals.items import held_out
+from azrl.executor import Executor, Job, Limits, open_executor
+from azrl.models.corpus import Execute, executed, tasks_of
+from azrl.models.forward import hidden_states, logits
+from azrl.models.load import load_model
+from azrl.models.tiny import build_tiny
+from azrl.tasks.prompts.base import Template
+from azrl.tasks.prompts.compact import Compact
+from azrl.tasks.types import Kind, Spec, Task
+
+log = logging.getLogger(__name__)
+
+BINS = (1, 2)
+_RECENT = 64
+_POOL = 4096
+_WARM_UP = 200
+_FLOOR = 0.05
+
+Example = tuple[str, str]  # prompt, completion
+Tokens = tuple[list[int], list[int]]
+
+
+def examples(rng: Random, template: Template, execute: Execute, refused: set[str]) -> Iterator[Example]:
+    """Endless supervised examples of all three kinds and of both ways to propose."""
+    recent: deque[Task] = deque(maxlen=_RECENT)
+    for program, size, inputs, outputs in executed(rng, BINS, execute, seen=refused, distinct=False):
+        tasks = tasks_of(program, size, inputs, outputs)
+        for i in (0, 1):
+            yield (
+                template.solve(Task(Kind.DEDUCTION, program, inputs[i : i + 1], outputs[i : i + 1])),
+                outputs[i],
+            )
+        for i in (2, 3):
+            yield (
+                template.solve(Task(Kind.ABDUCTION, program, inputs[i : i + 1], outputs[i : i + 1])),
+                inputs[i],
+            )
+        yield template.solve(tasks[Kind.INDUCTION]), program
+        kind = rng.choice((Kind.ABDUCTION, Kind.DEDUCTION))
+        references = rng.sample(list(recent), min(len(recent), rng.choice((0, 1, 2, 2))))
+        yield template.propose(Spec(kind, size), kind, references), f"{program}\nin {inputs[0]}"
+        if rng.random() < 0.5:
+            kind = Kind.INDUCTION
+            yield template.propose(Spec(kind, size), kind, [tasks[kind]]), "\nin ".join(inputs)
+        recent.append(tasks[Kind.DEDUCTION])
+
+
+def batches(
+    source: Iterator[Example], encode: Callable[[str], list[int]], end: int, tokens: int, rng: Random
+) -> Iterator[list[Tokens]]:
+    """Batches of about `tokens` padded tokens, of like lengths, in random order."""
+    while True:
+        pool = []
+        for _ in range(_POOL):
+            prompt, completion = next(source)
+            # Encoding both at once and cutting would let a piece straddle the border; the engine never sees that.
+            pool.append((encode(prompt), [*encode(completion)[1:], end]))
+        pool.sort(key=lambda pair: len(pair[0]) + len(pair[1]))
+        packed: list[list[Tokens]] = [[]]
+        for pair in pool:
+            if (len(packed[-1]) + 1) * (len(pair[0]) + len(pair[1])) > tokens:
+                packed.append([])
+            packed[-1].append(pair)
+        rng.shuffle(packed)
+        yield from packed
+
+
+def loss_of(model: PreTrainedModel, batch: Sequence[Tokens], pad: int, dtype: torch.dtype) -> torch.Tensor:
+    """Mean cross-entropy of the completion tokens, in nats."""
+    width = max(len(p) + len(c) for p, c in batch)
+    ids = torch.full((len(batch), width), pad)
+    wanted, targets = [], []
+    for row, (prompt, completion) in enumerate(batch):
+        ids[row, : len(prompt) + len(completion)] = torch.tensor(prompt + completion)
+        first = row * width + len(prompt) - 1
+        wanted.extend(range(first, first + len(completion)))
+        targets.extend(completion)
+    positions = torch.arange(width).expand(len(batch), width)
+    hidden = hidden_states(model, ids, positions, None, dtype, torch.tensor(wanted))
+    return F.cross_entropy(logits(model, hidden, dtype).float(), torch.tensor(targets))
+
+
+def fit(
+    model: PreTrainedModel,
+    source: Iterator[list[Tokens]],
+    *,
+    steps: int,
+    seconds: float | None,
+    learning_rate: float,
+    decay: bool,
+    pad: int,
+    progress: Callable[[int, float], None],
+) -> int:
+    """Train for `steps` optimizer steps or `seconds`, whichever ends first; returns the steps taken."""
+    dtype = auto_dtype()
+    model.train()
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
+    )
+    began, mean = time.monotonic(), 0.0
+    for step in range(1, steps + 1):
+        if seconds is not None and time.monotonic() - began >= seconds:
+            return step - 1
+        share = max(_FLOOR, 1 - step / steps) if decay else 1.0
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate * min(1.0, step / _WARM_UP) * share
+        loss = loss_of(model, next(source), pad, dtype)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0, error_if_nonfinite=True)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        mean = loss.item() if step == 1 else 0.98 * mean + 0.02 * loss.item()
+        progress(step, mean)
+    return steps
+
+
+def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write a transformers folder aside and rename it; an older one of the same name is replaced."""
+    aside = folder.with_name(f".tmp-{folder.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    model.save_pretrained(aside)
+    tokenizer.save_pretrained(aside)
+    shutil.rmtree(folder, ignore_errors=True)
+    aside.rename(folder)
+
+
+def outputs_by(executor: Executor) -> Execute:
+    """What the corpus asks for: the outputs of (program, inputs) pairs, None where an input failed."""
+
+    def execute(jobs: Sequence[tuple[str, Sequence[str]]]) -> list[Sequence[str | None]]:
+        results = executor.run([Job(program, inputs, Limits()) for program, inputs in jobs])
+        return [r.outputs or (None,) * len(inputs) for r, (_, inputs) in zip(results, jobs, strict=True)]
+
+    return execute
+
+
+def main(config: Config, argv: Sequence[str]) -> int:
+    """`python main.py warmstart -- --out FOLDER`: build, or with `--start` go on with, a tiny model."""
+    parser = argparse.ArgumentParser("python main.py warmstart --", description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("models/tiny"), help="folder to write")
+    parser.add_argument("--start", help="go on from this model (`tiny` or a folder) instead of from nothing")
+    parser.add_argument("--steps", type=int, default=6000, help="optimizer steps")
+    parser.add_argument("--seconds", type=float, help="stop after so many seconds, whatever the step")
+    parser.add_argument("--batch-tokens", type=int, default=4096, help="padded tokens a step")
+    parser.add_argument("--learning-rate", type=float, default=3e-3)
+    parser.add_argument(
+        "--constant", action="store_true", help="keep the learning rate; default: decay to 5%%"
+    )
+    options = parser.parse_args(list(argv))
+    if options.steps < 1 or options.batch_tokens < 512 or options.learning_rate <= 0:
+        raise UserError(
+            "warmstart: --steps must be positive, --batch-tokens at least 512, --learning-rate positive"
+        )
+
+    torch.set_num_threads(config.engine.threads)
+    seed = config.run.seed
+    model, tokenizer = load_model(options.start) if options.start else build_tiny(seed)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+
+    def progress(step: int, mean: float) -> None:
+        if step % 100 == 0:
+            print(f"step {step}/{options.steps} loss {mean:.3f} {time.monotonic() - began:.0f}s", flush=True)
+
+    backend = "process" if config.executor.backend == "auto" else config.executor.backend
+    with open_executor(backend, workers=config.executor.workers) as executor:
+        stream = examples(Random(seed), Compact(), outputs_by(executor), set(held_out()))
+        source = batches(stream, tokenizer.encode, tokenizer.eos_token_id, options.batch_tokens, Random(seed))
+        steps = fit(
+            model,
+            source,
+            steps=options.steps,
+            seconds=options.seconds,
+            learning_rate=options.learning_rate,
+            decay=not options.constant,
+            pad=tokenizer.pad_token_id,
+            progress=progress,
+        )
+    save(model, tokenizer, options.out)
+    print(f"{steps} steps in {time.monotonic() - began:.0f}s: {options.out}")
+    return 0

@@ -1,0 +1,152 @@
+"""Builds the loop's parts from the configuration: the one place where all floors meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from azrl.buffer import TaskBuffer
+from azrl.config.schema import Config
+from azrl.curriculum import CurriculumSampler, build_curriculum
+from azrl.engine.base import Engine
+from azrl.errors import UserError
+from azrl.evals.items import held_out, load_probe
+from azrl.executor import Executor, Limits, open_executor
+from azrl.rl.baseline import CellBaseline
+from azrl.rl.types import Learner
+from azrl.selfplay.loop import Clock, Parts
+from azrl.selfplay.proposer import Proposer
+from azrl.selfplay.solver import Solver
+from azrl.selfplay.sync import Sync
+from azrl.tasks.gate import Gate, GateLimits
+from azrl.tasks.prompts import build_template
+from azrl.tasks.prompts.base import Template
+
+_SYNC_PROBES = 8
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The model in its three forms: what samples, what trains, and how prompts are written and measured."""
+
+    engine: Engine
+    learner: Learner
+    template: Template
+    encode: Callable[[str], list[int]]
+    sync_tolerance: float
+    serves_real_model: bool
+
+
+def build_policy(config: Config, failures: Path | None = None) -> Policy:
+    """Engine, learner and template for `engine.backend`. `failures`: where a non-finite batch would be saved."""
+    if config.engine.backend == "scripted":
+        from azrl.selfplay.scripted import scripted_policy
+
+        engine, learner = scripted_policy()
+        return Policy(
+            engine, learner, build_template("compact"), lambda text: list(text.encode()), 1e-9, False
+        )
+
+    import torch
+
+    from azrl.engine.torch_engine import TorchEngine
+    from azrl.engine.weights import auto_dtype
+    from azrl.models.load import load_model, template_name
+    from azrl.rl.learner import TorchLearner
+
+    torch.set_num_threads(config.engine.threads)
+    dtype = auto_dtype() if config.engine.dtype == "auto" else getattr(torch, config.engine.dtype)
+    model, tokenizer = load_model(config.model.name)
+    name = template_name(tokenizer) if config.model.template == "auto" else config.model.template
+    try:
+        engine = TorchEngine(
+            model,
+            tokenizer,
+            dtype=dtype,
+            batch_rows=config.engine.batch_rows,
+            max_prompt_length=config.model.max_prompt_length,
+        )
+    except ValueError as error:
+        raise UserError(
+            f"model.name: {config.model.name!r} does not run on the torch engine: {error}"
+        ) from error
+    learner = TorchLearner(
+        model, config.training, pad_id=tokenizer.pad_token_id, dtype=dtype, on_failure=failures
+    )
+    tolerance = config.engine.sync_tolerance or (0.5 if dtype is torch.bfloat16 else 1e-3)
+    return Policy(engine, learner, build_template(name), tokenizer.encode, tolerance, name == "think")
+
+
+def job_limits(config: Config) -> Limits:
+    """The executor's limits a job."""
+    return Limits(
+        cpu_s=config.executor.timeout,
+        memory_mb=config.executor.memory_mb,
+        output_chars=config.executor.output_chars,
+    )
+
+
+def open_configured_executor(config: Config, *, serves_real_model: bool) -> Executor:
+    """The executor that `executor.*` asks for, started and self-checked."""
+    return open_executor(
+        config.executor.backend,
+        workers=config.executor.workers,
+        serves_real_model=serves_real_model,
+        allow_unsafe_mock=config.executor.allow_unsafe_mock,
+    )
+
+
+@contextmanager
+def composed(config: Config, policy: Policy, buffer: TaskBuffer, clock: Clock) -> Iterator[Parts]:
+    """All parts of a run, started; they stop when the block ends."""
+    with ExitStack() as stack:
+        executor = stack.enter_context(
+            open_configured_executor(config, serves_real_model=policy.serves_real_model)
+        )
+        pool = stack.enter_context(ThreadPoolExecutor(2, thread_name_prefix="judge"))
+        stack.callback(policy.engine.close)
+        limits = job_limits(config)
+        arms = [f"{kind}:{size}" for kind in config.tasks.kinds for size in range(1, config.tasks.bins + 1)]
+        curriculum = build_curriculum(config.curriculum.name, arms=arms)
+        longest = config.model.max_prompt_length
+        yield Parts(
+            config=config,
+            engine=policy.engine,
+            learner=policy.learner,
+            sync=Sync(policy.engine, policy.learner, _sync_probes(policy), policy.sync_tolerance),
+            executor=executor,
+            limits=limits,
+            buffer=buffer,
+            gate=Gate(
+                GateLimits(
+                    max_program_chars=config.tasks.max_program_chars,
+                    max_value_chars=config.tasks.max_value_chars,
+                    variants=config.tasks.check_variants,
+                    pairs=config.tasks.induction_pairs,
+                    forbidden_modules=config.tasks.forbidden_modules,
+                ),
+                held_out(),
+            ),
+            proposer=Proposer(
+                config, policy.template, buffer, lambda text: len(policy.encode(text)) <= longest
+            ),
+            solver=Solver(policy.template, policy.engine, executor, limits, pool),
+            curriculum=curriculum,
+            sampler=CurriculumSampler(curriculum, config.run.seed),
+            baseline=CellBaseline(config.training.cell_prior),
+            pool=pool,
+            clock=clock,
+        )
+
+
+def _sync_probes(policy: Policy) -> list[tuple[list[int], list[int]]]:
+    """Texts on which engine and learner must agree: frozen prompts and their answers."""
+    probes = []
+    for task in load_probe()[:_SYNC_PROBES]:
+        prompt = policy.encode(policy.template.solve(task))
+        whole = policy.encode(policy.template.solve(task) + task.outputs[0])
+        probes.append((prompt, whole[len(prompt) :] or whole[-1:]))
+    return probes

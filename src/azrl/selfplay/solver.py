@@ -1,0 +1,133 @@
+"""The solver's side of a step: n rollouts a task, judged outside the process that ran them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from azrl.engine.base import Completion, Engine, Request
+from azrl.executor import Executor, Job, Limits, Status
+from azrl.tasks import judge
+from azrl.tasks.prompts.base import Malformed, Template
+from azrl.tasks.types import Kind, Task
+
+_WAVE = 24  # groups judged in one call, so that judging overlaps with the generation of the next ones
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One judged answer. `correct` None means the executor had trouble: no verdict, and no reward."""
+
+    completion: Completion
+    answer: str | None  # None: malformed
+    correct: bool | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """All attempts at one task."""
+
+    task: Task
+    prompt: str
+    attempts: tuple[Attempt, ...]
+
+    @property
+    def judged(self) -> list[Attempt]:
+        """The attempts that have a verdict."""
+        return [a for a in self.attempts if a.correct is not None]
+
+    @property
+    def solved(self) -> int:
+        """How many attempts are right."""
+        return sum(a.correct is True for a in self.attempts)
+
+
+# Tasks that need no execution come last, so that nothing is left to wait for when generation ends.
+_ORDER = {Kind.INDUCTION: 0, Kind.ABDUCTION: 1, Kind.DEDUCTION: 2}
+
+
+class Solver:
+    """Attempts tasks and judges the answers while the engine goes on."""
+
+    def __init__(
+        self, template: Template, engine: Engine, executor: Executor, limits: Limits, pool: ThreadPoolExecutor
+    ):
+        self._template, self._engine, self._executor = template, engine, executor
+        self._limits, self._pool = limits, pool
+
+    def prompt(self, task: Task) -> str:
+        """The text that asks the model to solve `task`."""
+        return self._template.solve(task)
+
+    def attempt(self, tasks: Sequence[Task], requests: Sequence[Request]) -> list[Future[list[Group]]]:
+        """Generate for all tasks; judging goes on in the pool. Ask the futures for the groups, in any order."""
+        order = sorted(range(len(tasks)), key=lambda i: _ORDER[tasks[i].kind])
+        waiting: list[tuple[Task, str, list[Completion]]] = []
+        futures = []
+        for i, completions in self._engine.stream([requests[i] for i in order]):
+            waiting.append((tasks[order[i]], requests[order[i]].prompt, completions))
+            if len(waiting) >= _WAVE:
+                futures.append(self._pool.submit(self.judge, waiting))
+                waiting = []
+        if waiting:
+            futures.append(self._pool.submit(self.judge, waiting))
+        return futures
+
+    def judge(self, answered: Sequence[tuple[Task, str, list[Completion]]]) -> list[Group]:
+        """Judge every completion: one executor call for all that has to be run."""
+        parsed = [[self._parse(task.kind, c) for c in completions] for task, _, completions in answered]
+        jobs: list[Job] = []
+        index: dict[tuple[int, str], tuple[int, int]] = {}  # (group, answer) -> (job, position of its output)
+        for g, (task, _, _) in enumerate(answered):
+            answers = dict.fromkeys(answer for answer, _ in parsed[g] if answer is not None)
+            if task.kind is Kind.ABDUCTION and answers:
+                index.update({(g, answer): (len(jobs), i) for i, answer in enumerate(answers)})
+                jobs.append(Job(task.program, tuple(answers), self._limits))
+            elif task.kind is Kind.INDUCTION:
+                for answer in answers:
+                    index[g, answer] = (len(jobs), 0)
+                    jobs.append(Job(answer, task.inputs[task.shown :], self._limits))
+        results = self._executor.run(jobs) if jobs else []
+        groups = []
+        for g, (task, prompt, completions) in enumerate(answered):
+            attempts = []
+            for (answer, reason), completion in zip(parsed[g], completions, strict=True):
+                correct: bool | None = False
+                if answer is not None and task.kind is Kind.DEDUCTION:
+                    correct = judge.equal(answer, task.outputs[0])
+                elif answer is not None:
+                    job, position = index[g, answer]
+                    result = results[job]
+                    reason = result.error or result.status.value
+                    if result.status is Status.INFRA:
+                        correct = None
+                    elif result.status is Status.OK and task.kind is Kind.ABDUCTION:
+                        output = result.outputs[position]
+                        correct = output is not None and judge.equal(output, task.outputs[0])
+                    elif result.status is Status.OK:
+                        correct = all(
+                            out is not None and judge.equal(out, gold)
+                            for out, gold in zip(result.outputs, task.outputs[task.shown :], strict=True)
+                        )
+                    elif result.error in ("SyntaxError", "NoFunction"):
+                        answer = None
+                attempts.append(Attempt(completion, answer, correct, "right" if correct else reason))
+            groups.append(Group(task, prompt, tuple(attempts)))
+        return groups
+
+    def _parse(self, kind: Kind, completion: Completion) -> tuple[str | None, str]:
+        if completion.finish != "stop":
+            return None, "cut_off"
+        try:
+            answer = self._template.parse_answer(kind, completion.text)
+            if kind is Kind.DEDUCTION:
+                return judge.canonical(answer), "wrong"
+            if kind is Kind.ABDUCTION:
+                return judge.arguments(answer), "wrong"
+            return answer, "wrong"
+        except Malformed as error:
+            return None, error.reason
+        except judge.NotLiteral:
+            return None, "not_literal"
