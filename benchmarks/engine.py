@@ -2,12 +2,13 @@
 
     OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE python benchmarks/engine.py [--model random|shipped]
 
-All four contenders (engine and `generate`, float32 and bfloat16) take turns within each round, so that a busy
-moment of the machine falls on all of them. The numbers are medians over the rounds; ratios are taken within a
-round against the faster `generate`. Wall time is what counts; processor time beside it tells how much of a
-difference another process on the machine made. All sample at temperature 1. With `random` (about 1 M
-parameters, vocabulary 512) no token ends a completion, so all are `--tokens` long; with `shipped` the model
-ends them and only tokens up to the end count. The engine keeps log-probabilities, `generate` is spared them.
+The contenders (engine, `generate`, and `generate` that also returns the log-probabilities of its tokens, as the
+engine always does; each in float32 and bfloat16) take turns within each round, so that a busy moment of the
+machine falls on all of them. The numbers are medians over the rounds; ratios are taken within a round, against
+the faster precision of each rival. Wall time is what counts; processor time beside it tells how much of a
+difference other processes made. All sample at temperature 1. With `random` (about 1 M parameters, vocabulary
+512) no token ends a completion, so all are `--tokens` long; with `shipped` the model ends them and only tokens
+up to the end count.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ from azrl.engine.torch_engine import TorchEngine
 
 ROWS = 128
 WORKLOADS = {"128 prompts x 1": 1, "16 prompts x 8": 8}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 Generate = Callable[[list[str], int, int], int]
 """(prompts, samples of each, seed) -> useful tokens."""
@@ -88,11 +91,14 @@ def of_engine(model: Any, tokenizer: Any, dtype: torch.dtype, tokens: int) -> Ge
     return run
 
 
-def of_transformers(model: Any, tokenizer: Any, dtype: torch.dtype, tokens: int) -> Generate:
+def of_transformers(
+    model: Any, tokenizer: Any, dtype: torch.dtype, tokens: int, *, logprobs: bool = False
+) -> Generate:
     model = copy.deepcopy(model).to(dtype)
     eos, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
     settings = {"do_sample": True, "temperature": 1.0, "top_p": 1.0, "top_k": 0, "max_new_tokens": tokens}
     settings |= {"eos_token_id": eos if eos >= 0 else None, "pad_token_id": pad}
+    settings |= {"return_dict_in_generate": True, "output_logits": logprobs}
 
     @torch.inference_mode()
     def run(prompts: list[str], n: int, seed: int) -> int:
@@ -101,7 +107,11 @@ def of_transformers(model: Any, tokenizer: Any, dtype: torch.dtype, tokens: int)
         width = max(map(len, rows))
         ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows])
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
-        out = model.generate(ids, attention_mask=mask, num_return_sequences=n, **settings)[:, width:]
+        made = model.generate(ids, attention_mask=mask, num_return_sequences=n, **settings)
+        out = made.sequences[:, width:]
+        if logprobs:
+            scores = [logits.float().log_softmax(-1) for logits in made.logits]
+            torch.stack(scores, 1).gather(2, out[..., None]).tolist()
         texts = [tokenizer.decode(row) for row in out.tolist()]
         assert len(texts) == len(prompts) * n
         ended = out == eos
@@ -125,19 +135,19 @@ def measure(contenders: dict[str, Generate], prompts: list[str], n: int, rounds:
 
 
 def summary(speeds: dict[str, list[float]]) -> dict[str, Any]:
-    theirs = [
-        max(pair) for pair in zip(*(s for name, s in speeds.items() if "generate" in name), strict=True)
-    ]
-    ratios = {
-        name: statistics.median(ours / other for ours, other in zip(s, theirs, strict=True))
-        for name, s in speeds.items()
-        if "engine" in name
-    }
+    ours = speeds["engine bfloat16"]
     return {
         "tokens_per_second": {name: round(statistics.median(s)) for name, s in speeds.items()},
-        "ratio_to_faster_generate": {name: round(ratio, 2) for name, ratio in ratios.items()},
+        "engine_bfloat16_to_faster": {
+            rival: round(statistics.median(map(ratio, ours, *(speeds[f"{rival} {d}"] for d in DTYPES))), 2)
+            for rival in ("generate", "generate+logprobs")
+        },
         "rounds": {name: [round(value) for value in s] for name, s in speeds.items()},
     }
+
+
+def ratio(ours: float, *theirs: float) -> float:
+    return ours / max(theirs)
 
 
 def main() -> None:
@@ -151,9 +161,13 @@ def main() -> None:
     args = parser.parse_args()
     model, tokenizer, prompts = random_model() if args.model == "random" else shipped_model()
     contenders = {
-        f"{name} {dtype}".replace("torch.", ""): build(model, tokenizer, dtype, args.tokens)
-        for name, build in (("engine", of_engine), ("generate", of_transformers))
-        for dtype in (torch.float32, torch.bfloat16)
+        f"{name} {label}": build(model, tokenizer, dtype, args.tokens)
+        for name, build in (
+            ("engine", of_engine),
+            ("generate", of_transformers),
+            ("generate+logprobs", partial(of_transformers, logprobs=True)),
+        )
+        for label, dtype in DTYPES.items()
     }
     results = {
         "model": args.model,
@@ -169,8 +183,9 @@ def main() -> None:
         for clock, result in clocks.items():
             print(f"{workload}, {args.model} model, {clock} time")
             for name, speed in result["tokens_per_second"].items():
-                ratio = result["ratio_to_faster_generate"].get(name)
-                print(f"  {name:20s} {speed:8,d} tokens/s" + (f"   {ratio:.2f}x" if ratio else ""))
+                print(f"  {name:28s} {speed:8,d} tokens/s")
+            for rival, times in result["engine_bfloat16_to_faster"].items():
+                print(f"  engine bfloat16 is {times:.2f} times the faster {rival}")
     known = json.loads(args.out.read_text()) if args.out.exists() else {}
     args.out.write_text(json.dumps(known | {args.model: results}, indent=1) + "\n")
     print(f"wrote {args.out}")
