@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from math import comb, sqrt
+from math import sqrt
 
 import numpy as np
+from rich.table import Table
 
 from azrl.engine.base import Engine, Request
 from azrl.evals.items import load_probe
@@ -18,11 +19,16 @@ from azrl.tasks.prompts.base import Template
 from azrl.tasks.types import KINDS, Task
 
 
-def pass_at(k: int, attempts: int, solved: int) -> float:
-    """Chance that k of the attempts, drawn without replacement, hold a right one (Chen et al. 2021, eq. 1)."""
-    if attempts - solved < k:
-        return 1.0
-    return 1.0 - comb(attempts - solved, k) / comb(attempts, k)
+def table(title: str, result: dict[str, float]) -> Table:
+    """The result of `measure_probe` to look at: one row a measure, percent with standard errors."""
+    shown = Table("measure", "mean", *(kind.value for kind in KINDS), title=title)
+    for measure in [key.removeprefix("probe/") for key in result if key.count("/") == 1]:
+        cells = [measure, *(f"{measure}/{kind.value}" for kind in KINDS)]
+        values = [
+            f"{100 * result[f'probe/{c}']:.1f} ± {100 * result[f'probe/stderr/{c}']:.1f}" for c in cells
+        ]
+        shown.add_row(measure, *values)
+    return shown
 
 
 def measure_probe(

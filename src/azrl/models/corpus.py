@@ -33,10 +33,10 @@ def executed(
         for i in range(_BLOCK):
             size = bins[i % len(bins)]
             source, kind = programs.program(rng, size)
-            inputs: dict[str, None] = {}
-            while len(inputs) < PAIRS:
-                inputs[programs.argument(rng, kind)] = None
-            block.append((source, size, tuple(inputs)))
+            drawn: dict[str, None] = {}
+            while len(drawn) < PAIRS:
+                drawn[programs.argument(rng, kind)] = None
+            block.append((source, size, tuple(drawn)))
         outcomes = execute([(source, inputs) for source, _, inputs in block])
         for (source, size, inputs), outputs in zip(block, outcomes, strict=True):
             proven = tuple(o for o in outputs if o is not None and len(o) <= MAX_VALUE_CHARS)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils.logging import disable_progress_bar
 
 from azrl.errors import UserError
 from azrl.models.tiny import SHIPPED
@@ -32,6 +33,7 @@ def load_model(
         source = source.expanduser()
         _check_folder(name, source)
     where = str(source) if local else name
+    disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(where, local_files_only=local)
         model = AutoModelForCausalLM.from_pretrained(where, dtype=dtype, local_files_only=local)

@@ -27,7 +27,6 @@ def build_tiny(seed: int) -> tuple[Qwen2ForCausalLM, PreTrainedTokenizerFast]:
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-        attn_implementation="sdpa",
     )
     torch.manual_seed(seed)
     return Qwen2ForCausalLM(config).float(), tokenizer

@@ -93,7 +93,8 @@ def loss_of(model: PreTrainedModel, batch: Sequence[Tokens], pad: int, dtype: to
     """Mean cross-entropy of the completion tokens, in nats."""
     width = max(len(p) + len(c) for p, c in batch)
     ids = torch.full((len(batch), width), pad)
-    wanted, targets = [], []
+    wanted: list[int] = []
+    targets: list[int] = []
     for row, (prompt, completion) in enumerate(batch):
         ids[row, : len(prompt) + len(completion)] = torch.tensor(prompt + completion)
         first = row * width + len(prompt) - 1

@@ -43,13 +43,20 @@ class Policy:
 def build_policy(config: Config, failures: Path | None = None) -> Policy:
     """Engine, learner and template for `engine.backend`. `failures`: where a non-finite batch would be saved."""
     if config.engine.backend == "scripted":
-        from azrl.selfplay.scripted import scripted_policy
+        return _scripted(config)
+    return _torch(config, failures)
 
-        engine, learner = scripted_policy()
-        return Policy(
-            engine, learner, build_template("compact"), lambda text: list(text.encode()), 1e-9, False
-        )
 
+def _scripted(config: Config) -> Policy:
+    from azrl.selfplay.scripted import scripted_policy
+
+    engine, learner = scripted_policy()
+    return Policy(
+        engine, learner, _template(config, "compact"), lambda text: list(text.encode()), 1e-9, False
+    )
+
+
+def _torch(config: Config, failures: Path | None) -> Policy:
     import torch
 
     from azrl.engine.torch_engine import TorchEngine
@@ -77,7 +84,13 @@ def build_policy(config: Config, failures: Path | None = None) -> Policy:
         model, config.training, pad_id=tokenizer.pad_token_id, dtype=dtype, on_failure=failures
     )
     tolerance = config.engine.sync_tolerance or (0.5 if dtype is torch.bfloat16 else 1e-3)
-    return Policy(engine, learner, build_template(name), tokenizer.encode, tolerance, name == "think")
+    return Policy(engine, learner, _template(config, name), tokenizer.encode, tolerance, name == "think")
+
+
+def _template(config: Config, name: str) -> Template:
+    return build_template(
+        name, forbidden_modules=config.tasks.forbidden_modules, pairs=config.tasks.induction_pairs
+    )
 
 
 def job_limits(config: Config) -> Limits:

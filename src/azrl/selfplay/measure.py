@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from statistics import fmean
 from typing import Any
 
@@ -12,7 +13,7 @@ from azrl.buffer import TaskBuffer
 from azrl.rl.types import Sample
 from azrl.selfplay.credit import PROPOSER, SOLVER, Earned
 from azrl.selfplay.proposer import Proposal
-from azrl.selfplay.solver import Attempt, Group
+from azrl.selfplay.solver import Group
 from azrl.tasks.gate import Verdict
 from azrl.tasks.types import KINDS
 
@@ -106,7 +107,7 @@ def _records(
     rewards_of: Mapping[int, tuple[float, float]],
     limit: int,
 ) -> list[dict[str, Any]]:
-    """The first proposals and one attempt of each of the first groups, half and half."""
+    """The first `limit` / 2 proposals, and all attempts at `limit` / 6 of the groups."""
     records = []
     for i, proposal in list(enumerate(proposals))[: limit // 2]:
         verdict = verdicts.get(i)
@@ -127,23 +128,30 @@ def _records(
                 "outputs": list(verdict.task.outputs) if verdict and verdict.task else [],
             }
         )
-    for group in groups[: limit - len(records)]:
-        attempt: Attempt = group.attempts[0]
-        reward, advantage = rewards_of.get(id(attempt.completion), (None, None))
-        records.append(
-            {
-                "role": SOLVER,
-                "kind": group.task.kind.value,
-                "task_id": group.task.id,
-                "prompt": group.prompt,
-                "response": attempt.completion.text,
-                "reward": reward,
-                "advantage": advantage,
-                "reason": attempt.reason,
-                "correct": attempt.correct,
-                "program": group.task.program,
-                "inputs": list(group.task.inputs),
-                "outputs": list(group.task.outputs),
-            }
-        )
+    for group in _varied(groups, max(1, limit // 6)):
+        for attempt in group.attempts:
+            reward, advantage = rewards_of.get(id(attempt.completion), (None, None))
+            records.append(
+                {
+                    "role": SOLVER,
+                    "kind": group.task.kind.value,
+                    "task_id": group.task.id,
+                    "prompt": group.prompt,
+                    "response": attempt.completion.text,
+                    "reward": reward,
+                    "advantage": advantage,
+                    "reason": attempt.reason,
+                    "correct": attempt.correct,
+                    "program": group.task.program,
+                    "inputs": list(group.task.inputs),
+                    "outputs": list(group.task.outputs),
+                }
+            )
     return records
+
+
+def _varied(groups: Sequence[Group], n: int) -> list[Group]:
+    """n groups, kinds in turn, so that every kind can be read."""
+    queues = [[g for g in groups if g.task.kind is kind] for kind in KINDS]
+    turns = [group for turn in zip_longest(*queues) for group in turn if group is not None]
+    return turns[:n]

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from azrl.engine.base import Completion, Engine, Request
-from azrl.executor import Executor, Job, Limits, Status
+from azrl.executor import Executor, Job, Limits, Result, Status
 from azrl.tasks import judge
 from azrl.tasks.prompts.base import Malformed, Template
 from azrl.tasks.types import Kind, Task
@@ -47,6 +47,9 @@ class Group:
 # Tasks that need no execution come last, so that nothing is left to wait for when generation ends.
 _ORDER = {Kind.INDUCTION: 0, Kind.ABDUCTION: 1, Kind.DEDUCTION: 2}
 
+# An induction answer that the executor could not even call is malformed, not wrong.
+_NO_PROGRAM = ("SyntaxError", "NoFunction")
+
 
 class Solver:
     """Attempts tasks and judges the answers while the engine goes on."""
@@ -79,41 +82,31 @@ class Solver:
         """Judge every completion: one executor call for all that has to be run."""
         parsed = [[self._parse(task.kind, c) for c in completions] for task, _, completions in answered]
         jobs: list[Job] = []
-        index: dict[tuple[int, str], tuple[int, int]] = {}  # (group, answer) -> (job, position of its output)
+        places: dict[
+            tuple[int, str], tuple[int, int]
+        ] = {}  # (group, answer) -> (job, position of its output)
         for g, (task, _, _) in enumerate(answered):
-            answers = dict.fromkeys(answer for answer, _ in parsed[g] if answer is not None)
+            answers = tuple(dict.fromkeys(answer for answer, _ in parsed[g] if answer is not None))
             if task.kind is Kind.ABDUCTION and answers:
-                index.update({(g, answer): (len(jobs), i) for i, answer in enumerate(answers)})
-                jobs.append(Job(task.program, tuple(answers), self._limits))
+                places.update({(g, text): (len(jobs), i) for i, text in enumerate(answers)})
+                jobs.append(Job(task.program, answers, self._limits))
             elif task.kind is Kind.INDUCTION:
-                for answer in answers:
-                    index[g, answer] = (len(jobs), 0)
-                    jobs.append(Job(answer, task.inputs[task.shown :], self._limits))
+                for text in answers:
+                    places[g, text] = (len(jobs), 0)
+                    jobs.append(Job(text, task.inputs[task.shown :], self._limits))
         results = self._executor.run(jobs) if jobs else []
         groups = []
         for g, (task, prompt, completions) in enumerate(answered):
             attempts = []
             for (answer, reason), completion in zip(parsed[g], completions, strict=True):
-                correct: bool | None = False
-                if answer is not None and task.kind is Kind.DEDUCTION:
+                if answer is None:
+                    attempts.append(Attempt(completion, None, False, reason))
+                elif task.kind is Kind.DEDUCTION:
                     correct = judge.equal(answer, task.outputs[0])
-                elif answer is not None:
-                    job, position = index[g, answer]
-                    result = results[job]
-                    reason = result.error or result.status.value
-                    if result.status is Status.INFRA:
-                        correct = None
-                    elif result.status is Status.OK and task.kind is Kind.ABDUCTION:
-                        output = result.outputs[position]
-                        correct = output is not None and judge.equal(output, task.outputs[0])
-                    elif result.status is Status.OK:
-                        correct = all(
-                            out is not None and judge.equal(out, gold)
-                            for out, gold in zip(result.outputs, task.outputs[task.shown :], strict=True)
-                        )
-                    elif result.error in ("SyntaxError", "NoFunction"):
-                        answer = None
-                attempts.append(Attempt(completion, answer, correct, "right" if correct else reason))
+                    attempts.append(Attempt(completion, answer, correct, "right" if correct else reason))
+                else:
+                    job, position = places[g, answer]
+                    attempts.append(_verdict(task, completion, answer, results[job], position))
             groups.append(Group(task, prompt, tuple(attempts)))
         return groups
 
@@ -131,3 +124,19 @@ class Solver:
             return None, error.reason
         except judge.NotLiteral:
             return None, "not_literal"
+
+
+def _verdict(task: Task, completion: Completion, answer: str, result: Result, position: int) -> Attempt:
+    """Compare what the executor gave with the gold, here and not in the process that ran the answer."""
+    if result.status is Status.INFRA:
+        return Attempt(completion, answer, None, "infra")
+    if result.error in _NO_PROGRAM:
+        return Attempt(completion, None, False, result.error)
+    if result.status is not Status.OK:
+        return Attempt(completion, answer, False, result.error or result.status.value)
+    if task.kind is Kind.ABDUCTION:
+        pairs = [(result.outputs[position], task.outputs[0])]
+    else:
+        pairs = list(zip(result.outputs, task.outputs[task.shown :], strict=True))
+    correct = all(out is not None and judge.equal(out, gold) for out, gold in pairs)
+    return Attempt(completion, answer, correct, "right" if correct else "wrong")

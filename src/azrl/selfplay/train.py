@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,21 +63,9 @@ def train(config: Config, *, resume: str | None, checkpoint: str | None, command
             folder.write_config(config)
         with display.phase("load"):
             policy = build_policy(config, failures=folder.path / "failures")
-        settings = config.buffer
-        buffer_settings = {
-            "max_size": settings.max_buffer_size,
-            "decay": settings.decay,
-            "novelty": settings.novelty,
-            "freshness_steps": settings.freshness_steps,
-        }
-        if origin is None:
-            for leftover in folder.path.glob("buffer.sqlite*"):
-                leftover.unlink()
-            buffer = TaskBuffer(folder.buffer, **buffer_settings)
-        else:
+        if origin is not None:
             policy.learner.load(origin / "model")
-            buffer = TaskBuffer.restore(origin / "buffer.sqlite", folder.buffer, **buffer_settings)
-        stack.enter_context(buffer)
+        buffer = stack.enter_context(_buffer(config, folder, origin))
         parts = stack.enter_context(composed(config, policy, buffer, display.clock))
         log.info("executor: %s", ", ".join(f"{k} {v}" for k, v in parts.executor.describe().items()))
         run = _Run.open(config, folder, display, stop, policy, parts, stack, origin)
@@ -85,6 +74,23 @@ def train(config: Config, *, resume: str | None, checkpoint: str | None, command
             report = write_report(folder.path)
     print(f"run: {folder.path}\nreport: {report}")
     return code
+
+
+def _buffer(config: Config, folder: RunFolder, origin: Path | None) -> TaskBuffer:
+    """The buffer as the checkpoint has it, or a new one in place of whatever a killed start left."""
+    settings = config.buffer
+    open_as = partial(
+        TaskBuffer if origin is None else partial(TaskBuffer.restore, origin / "buffer.sqlite"),
+        folder.buffer,
+        max_size=settings.max_buffer_size,
+        decay=settings.decay,
+        novelty=settings.novelty,
+        freshness_steps=settings.freshness_steps,
+    )
+    if origin is None:
+        for leftover in folder.path.glob(f"{folder.buffer.name}*"):
+            leftover.unlink()
+    return open_as()
 
 
 def _origin(folder: RunFolder, resume: str | None, checkpoint: str | None) -> Path | None:
