@@ -22,6 +22,7 @@ from azrl.errors import UserError
 from azrl.runs.atomic import disk_errors, sync_tree, write_atomic
 from azrl.runs.lock import hold
 
+_ORIGIN = "origin.txt"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=-]{0,99}")
 
 
@@ -80,8 +81,9 @@ class RunFolder(RunPaths):
         self._lock = lock
 
     @classmethod
-    def create(cls, config: Config, *, preset: str = "run") -> RunFolder:
-        """Make the folder of a new run under `config.paths.runs` and hold it.
+    def create(cls, config: Config, *, preset: str = "run", origin: Path | None = None) -> RunFolder:
+        """Make the folder of a new run under `config.paths.runs` and hold it. `origin`, the checkpoint of
+        another run from which it starts, is written down: a kill before its first own one loses nothing.
 
         The name is `config.run.name`, or `<preset>-<date>-<time>` when that is null. A used name, a name
         that is no plain folder name, and a disk that refuses are a UserError; then nothing is left behind.
@@ -105,6 +107,8 @@ class RunFolder(RunPaths):
                 for part in ("rollouts", "checkpoints", "logs"):
                     (aside / part).mkdir(parents=True)
                 write_atomic(aside / "config.resolved.yaml", to_yaml(config).encode())
+                if origin is not None:
+                    write_atomic(aside / _ORIGIN, f"{origin}\n".encode())
                 lock = hold(aside)
                 sync_tree(aside)
                 _rename_new(aside, path)
@@ -128,6 +132,18 @@ class RunFolder(RunPaths):
         """Replace the resolved configuration: a run may be resumed with another target."""
         with disk_errors(f"write {self.config}"):
             write_atomic(self.config, to_yaml(config).encode())
+
+    def origin(self) -> Path | None:
+        """The checkpoint of another run from which this one started, if it did."""
+        file = self.path / _ORIGIN
+        return Path(file.read_text("utf-8").removesuffix("\n")) if file.is_file() else None
+
+    def discard(self) -> None:
+        """Remove the folder of a run that never began. Renamed first, so that no half of it is ever seen."""
+        aside = self.path.with_name(f".tmp-{self.name}-{os.getpid()}")
+        with disk_errors(f"remove the run folder {self.path}"):
+            self.path.rename(aside)
+            shutil.rmtree(aside)
 
     def close(self) -> None:
         """Let go of the run. Idempotent."""

@@ -46,14 +46,16 @@ class MetricsLog:
 
     def sync(self) -> None:
         """Force what was appended to the disk."""
-        os.fsync(self._file.fileno())
+        with disk_errors(f"write {self.path}"):
+            os.fsync(self._file.fileno())
 
     def truncate(self, after_step: int) -> None:
         """Drop the lines of later steps, and lines that cannot be read. The others stay byte for byte."""
         kept = [line for line in _lines(self.path) if (row := _parse(line)) and row["step"] <= after_step]
         self._file.close()
-        write_atomic(self.path, b"".join(line + b"\n" for line in kept))
-        self._file = self.path.open("ab", buffering=0)
+        with disk_errors(f"write {self.path}"):
+            write_atomic(self.path, b"".join(line + b"\n" for line in kept))
+            self._file = self.path.open("ab", buffering=0)
 
     def close(self) -> None:
         """Force to the disk and close. Idempotent."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from azrl.runs.atomic import write_atomic
+from azrl.runs.atomic import disk_errors, write_atomic
 
 _FILE = re.compile(r"step_(\d+)\.jsonl")
 
@@ -26,7 +26,8 @@ class RolloutLog:
         """
         path = self.folder / f"step_{step}.jsonl"
         lines = "".join(json.dumps(dict(record), ensure_ascii=False) + "\n" for record in records)
-        write_atomic(path, lines.encode("utf-8", "backslashreplace"), durable=False)
+        with disk_errors(f"write {path}"):
+            write_atomic(path, lines.encode("utf-8", "backslashreplace"), durable=False)
         return path
 
     def steps(self) -> list[int]:

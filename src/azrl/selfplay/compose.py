@@ -146,7 +146,7 @@ def composed(config: Config, policy: Policy, buffer: TaskBuffer, clock: Clock) -
             proposer=Proposer(
                 config, policy.template, buffer, lambda text: len(policy.encode(text)) <= longest
             ),
-            solver=Solver(policy.template, policy.engine, executor, limits, pool),
+            solver=Solver(policy.template, policy.engine, executor, limits, pool, held_out()),
             curriculum=curriculum,
             sampler=CurriculumSampler(curriculum, config.run.seed),
             baseline=CellBaseline(config.training.cell_prior),

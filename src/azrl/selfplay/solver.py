@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 
 from azrl.engine.base import Completion, Engine, Request
 from azrl.executor import Executor, Job, Limits, Result, Status
 from azrl.tasks import judge
+from azrl.tasks.normalise import Unparsable, program_key
 from azrl.tasks.prompts.base import Malformed, Template
 from azrl.tasks.types import Kind, Task
 
@@ -17,7 +19,8 @@ _WAVE = 24  # groups judged in one call, so that judging overlaps with the gener
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One judged answer. `correct` None means the executor had trouble: no verdict, and no reward."""
+    """One judged answer. `correct` None is no verdict, and so no reward: the executor had trouble, or the answer
+    is a program of the frozen probe, which nothing may train on."""
 
     completion: Completion
     answer: str | None  # None: malformed
@@ -55,10 +58,16 @@ class Solver:
     """Attempts tasks and judges the answers while the engine goes on."""
 
     def __init__(
-        self, template: Template, engine: Engine, executor: Executor, limits: Limits, pool: ThreadPoolExecutor
+        self,
+        template: Template,
+        engine: Engine,
+        executor: Executor,
+        limits: Limits,
+        pool: ThreadPoolExecutor,
+        held_out: frozenset[str] = frozenset(),
     ):
         self._template, self._engine, self._executor = template, engine, executor
-        self._limits, self._pool = limits, pool
+        self._limits, self._pool, self._held_out = limits, pool, held_out
 
     def prompt(self, task: Task) -> str:
         """The text that asks the model to solve `task`."""
@@ -92,6 +101,8 @@ class Solver:
                 jobs.append(Job(task.program, answers, self._limits))
             elif task.kind is Kind.INDUCTION:
                 for text in answers:
+                    if self._is_held_out(text):
+                        continue
                     places[g, text] = (len(jobs), 0)
                     jobs.append(Job(text, task.inputs[task.shown :], self._limits))
         results = self._executor.run(jobs) if jobs else []
@@ -104,11 +115,19 @@ class Solver:
                 elif task.kind is Kind.DEDUCTION:
                     correct = judge.equal(answer, task.outputs[0])
                     attempts.append(Attempt(completion, answer, correct, "right" if correct else reason))
+                elif (g, answer) not in places:
+                    attempts.append(Attempt(completion, answer, None, "held_out"))
                 else:
                     job, position = places[g, answer]
                     attempts.append(_verdict(task, completion, answer, results[job], position))
             groups.append(Group(task, prompt, tuple(attempts)))
         return groups
+
+    def _is_held_out(self, program: str) -> bool:
+        try:
+            return bool(self._held_out) and _key(program) in self._held_out
+        except Unparsable:
+            return False
 
     def _parse(self, kind: Kind, completion: Completion) -> tuple[str | None, str]:
         if completion.finish != "stop":
@@ -124,6 +143,11 @@ class Solver:
             return None, error.reason
         except judge.NotLiteral:
             return None, "not_literal"
+
+
+@lru_cache(maxsize=1 << 16)
+def _key(program: str) -> str:
+    return program_key(program)
 
 
 def _verdict(task: Task, completion: Completion, answer: str, result: Result, position: int) -> Attempt:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,6 @@ from typing import Any
 
 from azrl.buffer import TaskBuffer
 from azrl.config.schema import Config
-from azrl.errors import UserError
 from azrl.evals.probe import measure_probe
 from azrl.runs import (
     CheckpointError,
@@ -27,11 +26,11 @@ from azrl.runs import (
     open_log,
     open_sinks,
 )
-from azrl.runs.checkpoint import checkpoint_at, latest_checkpoint
 from azrl.runs.report import write_report
 from azrl.selfplay.compose import Policy, build_policy, composed
 from azrl.selfplay.loop import Parts, SelfPlay
 from azrl.selfplay.monitors import AlarmEvent, Monitors
+from azrl.selfplay.origin import fitting, given_checkpoint, name_stays_free, resumed_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +45,11 @@ def train(config: Config, *, resume: str | None, checkpoint: str | None, command
     from which a new run starts. 0: the target is reached; 130 or 143: a signal; 3: an alarm paused the run.
     """
     path = Path(config.paths.runs) / str(config.run.name)
+    origin = given_checkpoint(checkpoint) if checkpoint is not None else None
     with ExitStack() as stack:
-        folder = stack.enter_context(RunFolder.open(path) if resume is not None else RunFolder.create(config))
+        folder = stack.enter_context(
+            RunFolder.create(config, origin=origin) if resume is None else RunFolder.open(path)
+        )
         display = Display(
             steps=config.run.iterations,
             heartbeat_s=config.run.heartbeat_s,
@@ -58,17 +60,20 @@ def train(config: Config, *, resume: str | None, checkpoint: str | None, command
         log.info("command: %s", " ".join(command))
         stop = stack.enter_context(StopFlag())
         stack.enter_context(display)
-        origin = _origin(folder, resume, checkpoint)
-        if resume is not None:
+        with name_stays_free(folder) if resume is None else nullcontext():
+            checkpoints = CheckpointStore(folder.checkpoints, config.run.keep_checkpoints)
+            if resume is not None:
+                origin = resumed_checkpoint(folder, resume)
+            with display.phase("load"):
+                policy = build_policy(config, failures=folder.path / "failures")
+            if origin is not None:
+                with fitting(origin):
+                    policy.learner.load(origin / "model")
+            buffer = stack.enter_context(_buffer(config, folder, origin))
+            parts = stack.enter_context(composed(config, policy, buffer, display.clock))
+            log.info("executor: %s", ", ".join(f"{k} {v}" for k, v in parts.executor.describe().items()))
+            run = _Run.open(config, folder, display, stop, policy, parts, checkpoints, stack, origin)
             folder.write_config(config)
-        with display.phase("load"):
-            policy = build_policy(config, failures=folder.path / "failures")
-        if origin is not None:
-            policy.learner.load(origin / "model")
-        buffer = stack.enter_context(_buffer(config, folder, origin))
-        parts = stack.enter_context(composed(config, policy, buffer, display.clock))
-        log.info("executor: %s", ", ".join(f"{k} {v}" for k, v in parts.executor.describe().items()))
-        run = _Run.open(config, folder, display, stop, policy, parts, stack, origin)
         code = run.go()
         with display.phase("report"):
             report = write_report(folder.path)
@@ -93,28 +98,6 @@ def _buffer(config: Config, folder: RunFolder, origin: Path | None) -> TaskBuffe
     return open_as()
 
 
-def _origin(folder: RunFolder, resume: str | None, checkpoint: str | None) -> Path | None:
-    """The checkpoint to start from, or None for a start from nothing."""
-    if checkpoint is not None:
-        given = Path(checkpoint)
-        if (given / "checkpoints").is_dir():
-            given = given / "checkpoints"
-        if not given.name.startswith("step_"):
-            found = latest_checkpoint(given)
-            if found is None:
-                raise UserError(f"--checkpoint: {checkpoint} holds no whole checkpoint (step_N folders)")
-            return found[1]
-        return checkpoint_at(given.parent, int(given.name.removeprefix("step_")))
-    if resume is None:
-        return None
-    if resume.isdigit():
-        return checkpoint_at(folder.checkpoints, int(resume))
-    found = latest_checkpoint(folder.checkpoints)
-    if found is None:
-        log.warning("%s has no checkpoint yet: it starts again from step 0", folder.path)
-    return found[1] if found else None
-
-
 @dataclass
 class _Run:
     """The state of a run that is under way."""
@@ -131,7 +114,8 @@ class _Run:
     metrics: MetricsLog
     rollouts: RolloutLog
     sinks: Sinks
-    step: int = 0
+    step: int
+    fresh: bool
     trained_s: float = 0.0
     paused: AlarmEvent | None = None
 
@@ -144,18 +128,20 @@ class _Run:
         stop: StopFlag,
         policy: Policy,
         parts: Parts,
+        checkpoints: CheckpointStore,
         stack: ExitStack,
         origin: Path | None,
     ) -> _Run:
-        state = json.loads((origin / "state.json").read_text()) if origin else None
-        step = state["step"] if state else 0
+        state = json.loads((origin / "state.json").read_text()) if origin else {}
+        step = state.get("step", 0)
+        checkpoints.discard_after(
+            step
+        )  # first: no later checkpoint may outlive the metrics that belong to it
         metrics = MetricsLog(folder.metrics)
         stack.callback(metrics.close)
-        metrics.truncate(step if state else -1)
+        metrics.truncate(step if origin else -1)
         rollouts = RolloutLog(folder.rollouts)
         rollouts.truncate(step)
-        checkpoints = CheckpointStore(folder.checkpoints, config.run.keep_checkpoints)
-        checkpoints.discard_after(step)
         sinks = open_sinks(config, folder, step)
         stack.callback(sinks.close)
         run = cls(
@@ -172,19 +158,21 @@ class _Run:
             rollouts,
             sinks,
             step,
+            fresh=origin is None,
         )
-        if state:
-            run._load(state)
+        if origin is not None:
+            with fitting(origin):
+                run._load(state)
         return run
 
     def go(self) -> int:
         """Run to the target, the time limit, a signal or an alarm; always ends with a checkpoint."""
         with self.display.phase("sync"):
             self.parts.sync()
-        if self.step == 0:
+        if self.fresh:
             self._begin()
         self.display.clock.lap()
-        while not self._finished():
+        while not (self.stop or self._finished()):
             self._step()
         self._checkpoint(final=True)
         if self.stop:
@@ -207,7 +195,7 @@ class _Run:
     def _finished(self) -> bool:
         limit = self.config.run.time_limit_s
         late = limit is not None and self.trained_s >= limit
-        return bool(self.stop) or self.paused is not None or late or self.step >= self.config.run.iterations
+        return self.paused is not None or late or self.step >= self.config.run.iterations
 
     def _step(self) -> None:
         self.step += 1
@@ -229,9 +217,10 @@ class _Run:
             self._checkpoint()
 
     def _probe_due(self) -> bool:
-        if self._finished():
-            return self.config.probe.at_end and not self.stop
-        return self.config.probe.interval > 0 and self.step % self.config.probe.interval == 0
+        """Signals make no difference: a step logged without its probe could not be resumed to the same numbers."""
+        settings = self.config.probe
+        at_end = settings.at_end and self._finished()
+        return at_end or (settings.interval > 0 and self.step % settings.interval == 0)
 
     def _act(self, event: AlarmEvent) -> None:
         self.display.alarm(str(event))

@@ -13,7 +13,7 @@ from azrl.runs.report.markup import Html, join, tag
 from azrl.runs.report.palette import KIND_COLOURS, by_kind, gate_order, kind_of, phase_order
 from azrl.runs.report.plots import funnel, heatmap
 
-_NOT_PHASES = {"wall", "tokens_per_s"}
+_NOT_PHASES = {"wall", "tokens_per_s", "trained"}
 
 
 def _gone(sentence: str) -> Html:

@@ -1,0 +1,158 @@
+"""Does it learn? Self-play against its controls, from the shipped model, over seeds.
+
+`python benchmarks/learning.py --seconds 600 --seeds 0 1 2`. Each arm of each seed is one process on one core:
+
+- `selfplay`: `config/cpu.yaml` as it is.
+- `shuffled`: the same, with rewards permuted within each cell, so that they say nothing.
+- `supervised`: the warm start goes on for the same wall time.
+
+Every model is measured on the frozen probe before and after: greedy and sampled pass@1, pass@8, by kind and bin.
+Writes benchmarks/results/learning.json (kept arms are skipped, so an interrupted measurement can be taken up
+again) and prints the table of docs/results.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULT = ROOT / "benchmarks" / "results" / "learning.json"
+ARMS = ("selfplay", "shuffled", "supervised")
+MEASURES = ("greedy", "sampled", "pass@8")
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+
+
+def call(*words: str) -> None:
+    """Run main.py, quietly; its output is shown when it fails."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "main.py"), *words],
+        env=ENVIRONMENT,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise SystemExit(f"main.py {' '.join(words)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+
+
+def run_arm(arm: str, seed: int, seconds: float, folder: Path) -> dict[str, Any]:
+    """One arm of one seed; the first and the last probe, and for self-play what the run itself logged."""
+    name = f"{arm}-{seed}"
+    common = ["--config", "config/cpu.yaml", "--seed", str(seed), f"paths.runs={folder}"]
+    if arm == "supervised":
+        out = folder / f"{name}-model"
+        call(
+            "warmstart", "--seed", str(1000 + seed), "--", "--start", "tiny", "--seconds", str(seconds),
+            "--steps", "1000000", "--learning-rate", "5e-4", "--constant", "--out", str(out),
+        )  # fmt: skip
+        # Two steps of no consequence: the run's first line is the probe of the model as it was trained.
+        call(*common, f"run.name={name}", "run.iterations=1", f"model.name={out}", "probe.at_end=false")
+        before = None
+    else:
+        extra = ["selfplay.shuffle_rewards=true"] if arm == "shuffled" else []
+        call(*common, f"run.name={name}", f"run.time_limit_s={seconds}", *extra)
+    rows = [json.loads(line) for line in (folder / name / "metrics.jsonl").read_text().splitlines()]
+    if arm == "supervised":
+        return {"arm": arm, "seed": seed, "after": probes(rows[0])}
+    before, after = rows[0], rows[-1]
+    steps = rows[1:]
+    generate = sum(r.get("time/generate", 0) + r.get("time/update", 0) for r in steps)
+    wall = sum(r["time/wall"] for r in steps)
+    tail = steps[len(steps) // 2 :]
+    return {
+        "arm": arm,
+        "seed": seed,
+        "before": probes(before),
+        "after": probes(after),
+        "steps": len(steps),
+        "wall_s": wall,
+        "overhead": 1 - generate / wall,
+        "tokens": sum(r["tokens"] for r in steps),
+        "trained_share": fmean(r["trained/share"] for r in steps),
+        "unique_rate_min": min(r["unique_rate"] for r in steps if "unique_rate" in r),
+        "unique_rate_end": steps[-1].get("unique_rate"),
+        "admitted_end": fmean(r["admitted"] for r in tail),
+        "entropy": [fmean(r["entropy"] for r in steps[:10]), fmean(r["entropy"] for r in steps[-10:])],
+        "statements": [
+            fmean(r["size/statements"] for r in part if "size/statements" in r)
+            for part in (steps[:20], steps[-20:])
+        ],
+        "curve": [
+            {"seconds": r["time/trained"], **{m: r[f"probe/{m}"] for m in MEASURES}}
+            for r in steps
+            if "probe/greedy" in r
+        ],
+    }
+
+
+def probes(row: dict[str, float]) -> dict[str, float]:
+    """The probe's part of a metrics line."""
+    return {key.removeprefix("probe/"): value for key, value in row.items() if key.startswith("probe/")}
+
+
+def mean_error(values: list[float]) -> tuple[float, float]:
+    """Mean and standard error over seeds (NaN for a single one)."""
+    return fmean(values), stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """Gains over the base in points, mean and standard error over seeds."""
+    base = next(r["before"] for r in results if "before" in r)
+    lines = ["| arm | seeds | " + " | ".join(MEASURES) + " |", "|---|---|" + "---|" * len(MEASURES)]
+    lines.append("| base | | " + " | ".join(f"{100 * base[m]:.1f}" for m in MEASURES) + " |")
+    for arm in ARMS:
+        chosen = [r for r in results if r["arm"] == arm]
+        if chosen:
+            gains = [mean_error([100 * (r["after"][m] - base[m]) for r in chosen]) for m in MEASURES]
+            cells = " | ".join(f"{mean:+.1f} ± {error:.1f}" for mean, error in gains)
+            lines.append(f"| {arm} | {len(chosen)} | {cells} |")
+    for measure in ("greedy", "sampled"):
+        lines += ["", f"{measure} pass@1 by kind and bin, points gained:", ""]
+        cells = [k for k in base if k.startswith(f"{measure}/") and k.count("/") == 2]
+        names = [c.removeprefix(f"{measure}/") for c in cells]
+        lines += ["| arm | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
+        lines.append("| base | " + " | ".join(f"{100 * base[c]:.0f}" for c in cells) + " |")
+        for arm in ARMS:
+            chosen = [r for r in results if r["arm"] == arm]
+            if chosen:
+                gains = [fmean(100 * (r["after"][c] - base[c]) for r in chosen) for c in cells]
+                lines.append(f"| {arm} | " + " | ".join(f"{g:+.1f}" for g in gains) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure what is missing, `--jobs` arms at a time, then print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=RESULT)
+    options = parser.parse_args()
+    results: list[dict[str, Any]] = json.loads(options.out.read_text()) if options.out.exists() else []
+    have = {(r["arm"], r["seed"]) for r in results}
+    wanted = [(arm, seed) for seed in options.seeds for arm in options.arms if (arm, seed) not in have]
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.jobs) as pool:
+        runs = [pool.submit(run_arm, arm, seed, options.seconds, Path(folder)) for arm, seed in wanted]
+        for run in runs:
+            results.append(run.result())
+            options.out.parent.mkdir(exist_ok=True)
+            options.out.write_text(json.dumps(results, indent=1))
+            print(f"{results[-1]['arm']} seed {results[-1]['seed']} done", flush=True)
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()
