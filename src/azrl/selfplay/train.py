@@ -115,8 +115,8 @@ class _Run:
     rollouts: RolloutLog
     sinks: Sinks
     step: int
+    trained_s: float
     fresh: bool
-    trained_s: float = 0.0
     paused: AlarmEvent | None = None
 
     @classmethod
@@ -132,38 +132,39 @@ class _Run:
         stack: ExitStack,
         origin: Path | None,
     ) -> _Run:
-        state = json.loads((origin / "state.json").read_text()) if origin else {}
-        step = state.get("step", 0)
-        checkpoints.discard_after(
-            step
-        )  # first: no later checkpoint may outlive the metrics that belong to it
+        loop, monitors = SelfPlay(parts), Monitors(config.monitors, config.model.max_response_length)
+        step, trained_s = 0, 0.0
+        if origin is not None:
+            state = json.loads((origin / "state.json").read_text())
+            step, trained_s = state["step"], state["trained_s"]
+            with fitting(origin):
+                loop.load_state_dict(state["loop"])
+                monitors.load_state_dict(state["monitors"])
+        checkpoints.discard_after(step)  # before the metrics that belong to them
         metrics = MetricsLog(folder.metrics)
         stack.callback(metrics.close)
-        metrics.truncate(step if origin else -1)
+        metrics.truncate(-1 if origin is None else step)
         rollouts = RolloutLog(folder.rollouts)
         rollouts.truncate(step)
         sinks = open_sinks(config, folder, step)
         stack.callback(sinks.close)
-        run = cls(
+        return cls(
             config,
             folder,
             display,
             stop,
             policy,
             parts,
-            SelfPlay(parts),
-            Monitors(config.monitors, config.model.max_response_length),
+            loop,
+            monitors,
             checkpoints,
             metrics,
             rollouts,
             sinks,
             step,
+            trained_s,
             fresh=origin is None,
         )
-        if origin is not None:
-            with fitting(origin):
-                run._load(state)
-        return run
 
     def go(self) -> int:
         """Run to the target, the time limit, a signal or an alarm; always ends with a checkpoint."""
@@ -274,8 +275,3 @@ class _Run:
             "loop": self.loop.state_dict(),
             "monitors": self.monitors.state_dict(),
         }
-
-    def _load(self, state: dict[str, Any]) -> None:
-        self.trained_s = state["trained_s"]
-        self.loop.load_state_dict(state["loop"])
-        self.monitors.load_state_dict(state["monitors"])
