@@ -28,4 +28,4 @@ def load_probe() -> tuple[Task, ...]:
 @cache
 def held_out() -> frozenset[str]:
     """Keys of the probe's normalised programs."""
-    return frozenset(program_key(task.program) for task in load_probe())
+    return frozenset(program_key(program) for program in {task.program for task in load_probe()})
