@@ -13,6 +13,7 @@ from azrl.errors import UserError
 
 APPLICATION_ID = 0x617A726C  # "azrl", in the file's header: tells our files from others'
 SCHEMA_VERSION = 1
+_FULL_BYTES = 1 << 16
 
 SCHEMA = f"""
 CREATE TABLE task (
@@ -46,7 +47,10 @@ def explained(path: Path, doing: str) -> Iterator[None]:
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.ProgrammingError | sqlite3.IntegrityError):
             raise
-        raise UserError(f"cannot {doing} the task buffer {path}: {error}") from error
+        # SQLite's shared memory file meets a full disk as an "I/O error"
+        full = error.args == ("disk I/O error",) and shutil.disk_usage(path.parent).free < _FULL_BYTES
+        reason = "the disk is full" if full else error
+        raise UserError(f"cannot {doing} the task buffer {path}: {reason}") from error
     except OSError as error:
         raise UserError(f"cannot {doing} the task buffer {path}: {error.strerror or error}") from error
 
