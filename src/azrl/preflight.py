@@ -149,6 +149,8 @@ def _model_trouble(name: str) -> list[str]:
         lacking = []
         if not (folder / "config.json").is_file():
             lacking.append(f"config.json in the model's folder {folder}")
+        if not any(folder.glob("*.safetensors")):
+            lacking.append(f"weights (*.safetensors) in the model's folder {folder}")
         if not any((folder / file).is_file() for file in _TOKENIZERS):
             lacking.append(f"a tokenizer in the model's folder {folder} (one of {', '.join(_TOKENIZERS)})")
         return lacking

@@ -112,7 +112,7 @@ class ExecutorSection(Section):
 
 class Tasks(Section):
     kinds: tuple[KindName, ...] = ("abduction", "deduction", "induction")
-    """Which of the three are proposed and practised."""
+    """Which of the three are proposed and practised, each named once."""
     bins: PositiveInt = 4
     """Difficulty bins that proposals are asked for: 1 to this many top-level statements."""
     max_program_chars: PositiveInt = 2000
@@ -129,6 +129,13 @@ class Tasks(Section):
     """Modules that a program may not import (quality and determinism; the sandbox is the protection)."""
     check_variants: int = Field(default=2, ge=2, le=4)
     """Fresh interpreters with different hash seeds that must agree."""
+
+    @field_validator("kinds")
+    @classmethod
+    def _each_once(cls, kinds: tuple[KindName, ...]) -> tuple[KindName, ...]:
+        if not kinds or len(set(kinds)) < len(kinds):
+            raise ValueError("want at least one kind, each named once")
+        return kinds
 
 
 class FormatPenalty(Section):

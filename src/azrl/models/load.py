@@ -37,8 +37,8 @@ def load_model(
     try:
         tokenizer = AutoTokenizer.from_pretrained(where, local_files_only=local)
         model = AutoModelForCausalLM.from_pretrained(where, dtype=dtype, local_files_only=local)
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:300]
+    except Exception as error:  # the files are the user's, and damaged ones raise whatever the parsers raise
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise UserError(f"model.name: {name!r} cannot be loaded: {reason}") from error
     if tokenizer.eos_token_id is None:
         raise UserError(f"model.name: the tokenizer of {name!r} has no end token")

@@ -57,6 +57,6 @@ def name_stays_free(folder: RunFolder) -> Iterator[None]:
     """A new run that cannot start leaves no folder behind."""
     try:
         yield
-    except UserError:
+    except Exception:
         folder.discard()
         raise

@@ -55,8 +55,9 @@ class Proposer:
             shown = spec if settings.spec else None
             prompt = self._template.propose(shown, spec.kind, references)
             while references and not self._fits(prompt):
-                references = references[:-1] if spec.kind is not Kind.INDUCTION else []
-                spec = Spec(Kind.DEDUCTION, spec.bin) if not references else spec
+                references = references[:-1]
+                if spec.kind is Kind.INDUCTION:  # which needs the one that it had
+                    spec = Spec(Kind.DEDUCTION, spec.bin)
                 prompt = self._template.propose(shown and spec, spec.kind, references)
             requests.append(
                 Request(
