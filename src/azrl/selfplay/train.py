@@ -180,7 +180,12 @@ class _Run:
             log.info("stopped at step %d; go on with --resume %s", self.step, self.folder.path)
             return self.stop.exit_code
         if self.paused is not None:
-            log.warning("paused at step %d by the alarm: %s", self.step, self.paused)
+            log.warning(
+                "paused at step %d by the alarm: %s; go on with --resume %s",
+                self.step,
+                self.paused,
+                self.folder.path,
+            )
             return PAUSED
         return 0
 
