@@ -53,6 +53,9 @@ _ORDER = {Kind.INDUCTION: 0, Kind.ABDUCTION: 1, Kind.DEDUCTION: 2}
 # An induction answer that the executor could not even call is malformed, not wrong.
 _NO_PROGRAM = ("SyntaxError", "NoFunction")
 
+# What one input does to the whole job, and so to the other inputs in it.
+_ENDED = (Status.TIMEOUT, Status.MEMORY, Status.CRASH)
+
 
 class Solver:
     """Attempts tasks and judges the answers while the engine goes on."""
@@ -88,12 +91,11 @@ class Solver:
         return futures
 
     def judge(self, answered: Sequence[tuple[Task, str, list[Completion]]]) -> list[Group]:
-        """Judge every completion: one executor call for all that has to be run."""
+        """Judge every completion: one executor call for all that has to be run, and a second one for abduction
+        answers that shared a job with one that ended it: each of them alone."""
         parsed = [[self._parse(task.kind, c) for c in completions] for task, _, completions in answered]
         jobs: list[Job] = []
-        places: dict[
-            tuple[int, str], tuple[int, int]
-        ] = {}  # (group, answer) -> (job, position of its output)
+        places: dict[tuple[int, str], tuple[int, int]] = {}  # (group, answer): job, position of its output
         for g, (task, _, _) in enumerate(answered):
             answers = tuple(dict.fromkeys(answer for answer, _ in parsed[g] if answer is not None))
             if task.kind is Kind.ABDUCTION and answers:
@@ -106,6 +108,17 @@ class Solver:
                     places[g, text] = (len(jobs), 0)
                     jobs.append(Job(text, task.inputs[task.shown :], self._limits))
         results = self._executor.run(jobs) if jobs else []
+        shared = [
+            (g, text)
+            for (g, text), (job, _) in places.items()
+            if answered[g][0].kind is Kind.ABDUCTION
+            and results[job].status in _ENDED
+            and len(jobs[job].inputs) > 1
+        ]
+        if shared:
+            places.update({place: (len(results) + i, 0) for i, place in enumerate(shared)})
+            alone = [Job(answered[g][0].program, (text,), self._limits) for g, text in shared]
+            results = [*results, *self._executor.run(alone)]
         groups = []
         for g, (task, prompt, completions) in enumerate(answered):
             attempts = []
