@@ -107,7 +107,7 @@ def _records(
     rewards_of: Mapping[int, tuple[float, float]],
     limit: int,
 ) -> list[dict[str, Any]]:
-    """The first `limit` / 2 proposals, and all attempts at `limit` / 6 of the groups."""
+    """The first `limit` / 2 proposals, and all attempts at `limit` / 6 of the groups, one of each kind at least."""
     records = []
     for i, proposal in list(enumerate(proposals))[: limit // 2]:
         verdict = verdicts.get(i)
@@ -128,7 +128,7 @@ def _records(
                 "outputs": list(verdict.task.outputs) if verdict and verdict.task else [],
             }
         )
-    for group in _varied(groups, max(1, limit // 6)):
+    for group in _varied(groups, max(len(KINDS), limit // 6)):
         for attempt in group.attempts:
             reward, advantage = rewards_of.get(id(attempt.completion), (None, None))
             records.append(
