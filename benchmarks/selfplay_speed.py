@@ -118,7 +118,8 @@ def of_solver(parts: Parts, tasks: list[Task], prompts: int) -> Contender:
         ]
         parts.learner.update(samples, seed=taken)
         parts.sync()
-        return len(samples), sum(len(sample.token_ids) for sample in samples)
+        made = [attempt.completion for group in groups for attempt in group.attempts]
+        return len(made), sum(len(completion.token_ids) for completion in made)
 
     return lambda steps: total(step() for _ in range(steps))
 

@@ -1,11 +1,12 @@
 """Rows and micro-batches hold every completion token once and change nothing but the work."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from azrl.rl.batching import assemble, microbatches_of, minibatches_of, rows_of
+from azrl.rl.batching import EVEN_TOKENS, assemble, cheapest_row, microbatches_of, minibatches_of, rows_of
 
 token = st.integers(0, 9)
 pairs_of_any_shape = st.lists(
@@ -48,6 +49,16 @@ def test_completions_of_one_prompt_are_spread_evenly():
     assert [row.members for row in rows_of(pairs, 42)] == [(0, 1, 2), (3, 4, 5)]
     assert [len(row.members) for row in rows_of(pairs, 1)] == [1] * 6
     assert [row.length for row in rows_of(pairs, 1000)] == [62]
+
+
+@pytest.mark.parametrize("prompt", [10, 50, 400])
+def test_the_default_row_costs_least_per_completion_token(prompt):
+    def cost(row):
+        return row * (1 + row / EVEN_TOKENS) / (row - prompt)
+
+    assert cheapest_row(prompt) == min(range(prompt + 1, 5000), key=cost)
+    many = [((1,) * prompt, (2,))] * 3000
+    assert max(row.length for row in rows_of(many)) <= cheapest_row(prompt)
 
 
 def test_padding_is_bounded():

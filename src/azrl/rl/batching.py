@@ -18,8 +18,8 @@ from torch import Tensor
 
 Pair = tuple[Sequence[int], Sequence[int]]
 
-# A shared row is attended to as a whole, which costs its length squared: beyond this, sharing stops paying.
-ROW_TOKENS = 512
+# A row of this many tokens spends as much on attention as on everything else (measured on the tiny model).
+EVEN_TOKENS = 300
 # A row shorter than this share of its micro-batch's longest starts another.
 FILL = 0.7
 
@@ -49,10 +49,19 @@ class MicroBatch:
     lengths: tuple[int, ...]
 
 
-def rows_of(pairs: Sequence[Pair], row_tokens: int = ROW_TOKENS) -> list[Row]:
+def cheapest_row(prompt: int) -> int:
+    """The row length at which a completion token behind a prompt of `prompt` tokens costs least.
+
+    A shared row is attended to as a whole: p + s tokens cost about (p + s) (1 + (p + s) / E) for s that are of
+    use, with E = `EVEN_TOKENS`. A used token's part of that is least at s = sqrt(p (p + E))."""
+    return prompt + round(math.sqrt(prompt * (prompt + EVEN_TOKENS)))
+
+
+def rows_of(pairs: Sequence[Pair], row_tokens: int | None = None) -> list[Row]:
     """Rows over (prompt, completion) pairs, prompts in order of first appearance. Completions of one prompt
-    are spread evenly over as few rows of about `row_tokens` as hold them. Pairs without completion tokens are
-    left out. ValueError: an empty prompt, from which nothing predicts the first token."""
+    are spread evenly over as few rows of about `row_tokens` (by default its `cheapest_row`) as hold them.
+    Pairs without completion tokens are left out. ValueError: an empty prompt, from which nothing predicts the
+    first token."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for index, (prompt, completion) in enumerate(pairs):
         if not prompt:
@@ -62,7 +71,8 @@ def rows_of(pairs: Sequence[Pair], row_tokens: int = ROW_TOKENS) -> list[Row]:
     rows: list[Row] = []
     for prompt, indices in groups.items():
         total = sum(len(pairs[index][1]) for index in indices)
-        share = total / math.ceil(total / max(row_tokens - len(prompt), 1))
+        room = (row_tokens or cheapest_row(len(prompt))) - len(prompt)
+        share = total / math.ceil(total / max(room, 1))
         members: list[int] = []
         held = 0
         for index in indices:
