@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from math import sqrt
 
@@ -45,19 +45,20 @@ def measure_probe(
     """Greedy pass@1, sampled pass@1 at temperature 1 and pass@samples on `items` frozen tasks a kind.
 
     Keys: `probe/<greedy|sampled|pass@n>` (mean over kinds), `.../<kind>`, `.../<kind>/<bin>`, and the standard
-    error over items under `probe/stderr/...`. The sampling seed is the caller's, so repeats are paired.
+    error over items under `probe/stderr/...`. The sampling seed is the caller's, so repeats are paired. Answers
+    without a verdict (the executor's trouble) do not count, and `infra/probe` says how many there were.
     """
     tasks = [task for kind in KINDS for task in [t for t in load_probe() if t.kind is kind][:items]]
     with ThreadPoolExecutor(2) as pool:
         solver = Solver(template, engine, executor, limits, pool)
-        values = {"greedy": [_share(g) for g in _attempts(solver, tasks, 1, 0.0, max_tokens, seed)]}
-        if samples:
-            groups = _attempts(solver, tasks, samples, 1.0, max_tokens, seed)
-            values["sampled"] = [_share(g) for g in groups]
-            values[f"pass@{samples}"] = [float(g.solved > 0) for g in groups]
-    result = {}
-    for measure, scores in values.items():
-        result.update(_summary(measure, tasks, scores))
+        greedy = _attempts(solver, tasks, 1, 0.0, max_tokens, seed)
+        sampled = _attempts(solver, tasks, samples, 1.0, max_tokens, seed) if samples else []
+    result = _summary("greedy", greedy, _share)
+    if samples:
+        result |= _summary("sampled", sampled, _share)
+        result |= _summary(f"pass@{samples}", sampled, lambda group: float(group.solved > 0))
+    if lost := sum(len(group.attempts) - len(group.judged) for group in (*greedy, *sampled)):
+        result["infra/probe"] = float(lost)
     return result
 
 
@@ -73,14 +74,15 @@ def _attempts(
 
 
 def _share(group: Group) -> float:
-    return group.solved / len(group.attempts)
+    return group.solved / len(group.judged)
 
 
-def _summary(measure: str, tasks: Sequence[Task], scores: Sequence[float]) -> dict[str, float]:
+def _summary(measure: str, groups: Sequence[Group], score: Callable[[Group], float]) -> dict[str, float]:
     cells: defaultdict[str, list[float]] = defaultdict(list)
-    for task, score in zip(tasks, scores, strict=True):
-        cells[task.kind.value].append(score)
-        cells[f"{task.kind.value}/{task.bin}"].append(score)
+    for group in groups:
+        if group.judged:
+            cells[group.task.kind.value].append(score(group))
+            cells[f"{group.task.kind.value}/{group.task.bin}"].append(score(group))
     result = {}
     for cell, values in cells.items():
         result[f"probe/{measure}/{cell}"] = float(np.mean(values))

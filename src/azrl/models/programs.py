@@ -95,8 +95,9 @@ def _statement(rng: Random, types: dict[str, str]) -> str:
     if shape < 0.4:
         body, _ = _expression(rng, name, kind, want=kind, two=0.0)
         if kind == LIST and rng.random() < 0.5:
+            reach = rng.randint(2, 3)
             step = f"v{rng.choice((' + ', ' * '))}{rng.randint(2, 5)}"
-            return f"for v in {name}[:{rng.randint(2, 3)}]:\n        {name} = {name} + [{step}]"
+            return f"for v in {name}[:{reach}]:\n        {name} = {name} + [{step}]"
         return f"for v in range({rng.randint(2, 3)}):\n        {name} = {body}"
     expression, result = _expression(rng, name, kind)
     fresh = [n for n in "yz" if n not in types]
