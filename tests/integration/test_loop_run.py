@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from runs_cli import SETTINGS, metrics
+from runs_cli import ROOT, SETTINGS, metrics
 
 from azrl.config import load_config
 from azrl.selfplay import scripted
@@ -129,3 +132,12 @@ def test_progress_and_time_limits_end_a_run_with_a_checkpoint(tmp_path: Path) ->
     last = metrics(run)[-1]["step"]
     assert 0 < last < 1000
     assert saved(run, last)["trained_s"] >= 0.05
+
+
+def test_the_scripted_loop_loads_no_torch(place: Path) -> None:
+    words = ["--config", "c.yaml", "--name", "one", "--iterations", "1"]
+    script = f"import sys; from azrl.cli import main; main({words}); sys.exit('torch' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    ended = subprocess.run([sys.executable, "-c", script], cwd=place, env=environment, check=False)
+    assert ended.returncode == 0
+    assert len(metrics(place / "runs" / "one")) == 2
