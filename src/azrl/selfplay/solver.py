@@ -14,7 +14,7 @@ from azrl.tasks.normalise import Unparsable, program_key
 from azrl.tasks.prompts.base import Malformed, Template
 from azrl.tasks.types import Kind, Task
 
-_WAVE = 24  # groups judged in one call, so that judging overlaps with the generation of the next ones
+_WAVE = 8  # groups judged in one call, so that judging overlaps with the generation of the next ones
 
 
 @dataclass(frozen=True, slots=True)
