@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 from azrl.evals.items import BINS, FILE
 from azrl.executor import open_executor
 from azrl.models.corpus import executed, tasks_of
+from azrl.models.programs import operations
 from azrl.models.warmstart import outputs_by
 from azrl.tasks.types import KINDS
 
@@ -25,7 +26,9 @@ def main() -> None:
     found: dict[int, list] = {b: [] for b in BINS}
     with open_executor("process") as executor:
         for item in executed(Random(SEED), BINS, outputs_by(executor), seen=set(), distinct=True):
-            found[item[1]].append(item)
+            # Programs of one operation are the world's vocabulary: too few to spare, and all must be learnt.
+            if operations(item[0]) > 1:
+                found[item[1]].append(item)
             if all(len(items) >= PROGRAMS_PER_BIN for items in found.values()):
                 break
     rows = [tasks_of(*found[b][i]) for i in range(PROGRAMS_PER_BIN) for b in BINS]

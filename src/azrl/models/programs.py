@@ -7,6 +7,7 @@ executor's work.
 
 from __future__ import annotations
 
+import ast
 from random import Random
 
 INT, LIST, STR = "int", "list", "str"
@@ -56,11 +57,11 @@ CONDITIONS: dict[str, tuple[str, ...]] = {
     STR: ("len({x}) > {m}", "'{c}' in {x}"),
 }
 LETTERS = "abcdef"
-_ATOMIC = frozenset("xyzv")
 
 
 def _fill(rng: Random, text: str, operand: str) -> str:
-    if operand not in _ATOMIC and not operand.endswith((")", "]")) and "{x}" in text:
+    enclosed = "({x})" in text or "in {x}" in text
+    if not enclosed and isinstance(ast.parse(operand, mode="eval").body, ast.BinOp):
         operand = f"({operand})"
     return text.format(
         x=operand, k=rng.randint(0, 9), m=rng.randint(2, 4), c=rng.choice(LETTERS), d=rng.choice(LETTERS)
@@ -143,3 +144,9 @@ def argument(rng: Random, kind: str) -> str:
     if kind == LIST:
         return repr([rng.randint(0, 9) for _ in range(rng.randint(2, 4))])
     return repr("".join(rng.choice(LETTERS) for _ in range(rng.randint(2, 4))))
+
+
+def operations(source: str) -> int:
+    """How many operations a program is made of: calls, arithmetic, slices and comprehensions."""
+    kinds = (ast.Call, ast.BinOp, ast.Subscript, ast.ListComp)
+    return sum(isinstance(node, kinds) for node in ast.walk(ast.parse(source)))

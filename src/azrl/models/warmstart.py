@@ -49,21 +49,18 @@ def examples(rng: Random, template: Template, execute: Execute, refused: set[str
     recent: deque[Task] = deque(maxlen=_RECENT)
     for program, size, inputs, outputs in executed(rng, BINS, execute, seen=refused, distinct=False):
         tasks = tasks_of(program, size, inputs, outputs)
-        for i in (0, 1):
-            yield (
-                template.solve(Task(Kind.DEDUCTION, program, inputs[i : i + 1], outputs[i : i + 1])),
-                outputs[i],
-            )
-        for i in (2, 3):
-            yield (
-                template.solve(Task(Kind.ABDUCTION, program, inputs[i : i + 1], outputs[i : i + 1])),
-                inputs[i],
-            )
+        for i in (0, 1, 2):
+            task = Task(Kind.DEDUCTION, program, inputs[i : i + 1], outputs[i : i + 1])
+            yield template.solve(task), outputs[i]
+        for i in (3, 4):
+            task = Task(Kind.ABDUCTION, program, inputs[i : i + 1], outputs[i : i + 1])
+            yield template.solve(task), inputs[i]
         yield template.solve(tasks[Kind.INDUCTION]), program
-        kind = rng.choice((Kind.ABDUCTION, Kind.DEDUCTION))
-        references = rng.sample(list(recent), min(len(recent), rng.choice((0, 1, 2, 2))))
-        yield template.propose(Spec(kind, size), kind, references), f"{program}\nin {inputs[0]}"
         if rng.random() < 0.5:
+            kind = rng.choice((Kind.ABDUCTION, Kind.DEDUCTION))
+            references = rng.sample(list(recent), min(len(recent), rng.choice((0, 1, 2))))
+            yield template.propose(Spec(kind, size), kind, references), f"{program}\nin {inputs[0]}"
+        if rng.random() < 0.25:
             kind = Kind.INDUCTION
             yield template.propose(Spec(kind, size), kind, [tasks[kind]]), "\nin ".join(inputs)
         recent.append(tasks[Kind.DEDUCTION])
@@ -91,7 +88,7 @@ def batches(
 
 def loss_of(model: PreTrainedModel, batch: Sequence[Tokens], pad: int, dtype: torch.dtype) -> torch.Tensor:
     """Mean cross-entropy of the completion tokens, in nats."""
-    width = max(len(p) + len(c) for p, c in batch)
+    width = -8 * (-max(len(p) + len(c) for p, c in batch) // 8)
     ids = torch.full((len(batch), width), pad)
     wanted: list[int] = []
     targets: list[int] = []
@@ -119,24 +116,36 @@ def fit(
     """Train for `steps` optimizer steps or `seconds`, whichever ends first; returns the steps taken."""
     dtype = auto_dtype()
     model.train()
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
-    )
+    optimizers = _optimizers(model, learning_rate)
     began, mean = time.monotonic(), 0.0
     for step in range(1, steps + 1):
         if seconds is not None and time.monotonic() - began >= seconds:
             return step - 1
         share = max(_FLOOR, 1 - step / steps) if decay else 1.0
-        for group in optimizer.param_groups:
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
             group["lr"] = learning_rate * min(1.0, step / _WARM_UP) * share
         loss = loss_of(model, next(source), pad, dtype)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0, error_if_nonfinite=True)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         mean = loss.item() if step == 1 else 0.98 * mean + 0.02 * loss.item()
         progress(step, mean)
     return steps
+
+
+def _optimizers(model: PreTrainedModel, learning_rate: float) -> list[torch.optim.Optimizer]:
+    """Muon (Jordan 2024) for the hidden matrices, scaled to AdamW's step size, and AdamW for the rest."""
+    named = dict(model.named_parameters())
+    hidden = {n: p for n, p in named.items() if p.ndim == 2 and "embed" not in n}
+    rest = [p for n, p in named.items() if n not in hidden]
+    return [
+        torch.optim.Muon(
+            hidden.values(), lr=learning_rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
+        ),
+        torch.optim.AdamW(rest, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
+    ]
 
 
 def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
@@ -164,10 +173,10 @@ def main(config: Config, argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser("python main.py warmstart --", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("models/tiny"), help="folder to write")
     parser.add_argument("--start", help="go on from this model (`tiny` or a folder) instead of from nothing")
-    parser.add_argument("--steps", type=int, default=6000, help="optimizer steps")
+    parser.add_argument("--steps", type=int, default=4200, help="optimizer steps")
     parser.add_argument("--seconds", type=float, help="stop after so many seconds, whatever the step")
     parser.add_argument("--batch-tokens", type=int, default=4096, help="padded tokens a step")
-    parser.add_argument("--learning-rate", type=float, default=3e-3)
+    parser.add_argument("--learning-rate", type=float, default=4e-3)
     parser.add_argument(
         "--constant", action="store_true", help="keep the learning rate; default: decay to 5%%"
     )
