@@ -7,8 +7,8 @@
 - `supervised`: the warm start goes on for the same wall time.
 
 Every model is measured on the frozen probe before and after: greedy and sampled pass@1, pass@8, by kind and bin.
-Writes benchmarks/results/learning.json (kept arms are skipped, so an interrupted measurement can be taken up
-again) and prints the table of docs/results.md.
+`base` is the shipped model itself. Writes benchmarks/results/learning.json (arms that it holds already are skipped,
+so an interrupted measurement can be taken up again) and prints the table of docs/results.md.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "learning.json"
-ARMS = ("selfplay", "shuffled", "supervised")
+ARMS = ("base", "selfplay", "shuffled", "supervised")
 MEASURES = ("greedy", "sampled", "pass@8")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
@@ -45,53 +45,57 @@ def call(*words: str) -> None:
         raise SystemExit(f"main.py {' '.join(words)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
 
 
+def probe_model(model: str, name: str, folder: Path) -> dict[str, float]:
+    """The frozen probe of a model: the first line of a run of one step, which is not looked at any further."""
+    call(
+        "--config", "config/cpu.yaml", f"paths.runs={folder}", f"run.name={name}", f"model.name={model}",
+        "run.iterations=1", "probe.at_end=false",
+    )  # fmt: skip
+    return probes(json.loads((folder / name / "metrics.jsonl").read_text().splitlines()[0]))
+
+
 def run_arm(arm: str, seed: int, seconds: float, folder: Path) -> dict[str, Any]:
-    """One arm of one seed; the first and the last probe, and for self-play what the run itself logged."""
+    """One arm of one seed: its last probe and, for self-play, what the run itself logged."""
     name = f"{arm}-{seed}"
-    common = ["--config", "config/cpu.yaml", "--seed", str(seed), f"paths.runs={folder}"]
+    if arm == "base":
+        return {"arm": arm, "seed": seed, "after": probe_model("tiny", name, folder)}
     if arm == "supervised":
         out = folder / f"{name}-model"
         call(
             "warmstart", "--seed", str(1000 + seed), "--", "--start", "tiny", "--seconds", str(seconds),
             "--steps", "1000000", "--learning-rate", "5e-4", "--constant", "--out", str(out),
         )  # fmt: skip
-        # Two steps of no consequence: the run's first line is the probe of the model as it was trained.
-        call(*common, f"run.name={name}", "run.iterations=1", f"model.name={out}", "probe.at_end=false")
-        before = None
-    else:
-        extra = ["selfplay.shuffle_rewards=true"] if arm == "shuffled" else []
-        call(*common, f"run.name={name}", f"run.time_limit_s={seconds}", *extra)
+        return {"arm": arm, "seed": seed, "after": probe_model(str(out), name, folder)}
+    call(
+        "--config", "config/cpu.yaml", "--seed", str(seed), f"paths.runs={folder}", f"run.name={name}",
+        f"run.time_limit_s={seconds}", "probe.at_start=false",
+        *(["selfplay.shuffle_rewards=true"] if arm == "shuffled" else []),
+    )  # fmt: skip
     rows = [json.loads(line) for line in (folder / name / "metrics.jsonl").read_text().splitlines()]
-    if arm == "supervised":
-        return {"arm": arm, "seed": seed, "after": probes(rows[0])}
-    before, after = rows[0], rows[-1]
-    steps = rows[1:]
-    generate = sum(r.get("time/generate", 0) + r.get("time/update", 0) for r in steps)
+    return {"arm": arm, "seed": seed, "after": probes(rows[-1]), **summary(rows[1:])}
+
+
+def summary(steps: list[dict[str, float]]) -> dict[str, Any]:
+    """What a self-play run's own metrics say of waste, collapse and pace."""
     wall = sum(r["time/wall"] for r in steps)
-    tail = steps[len(steps) // 2 :]
+    busy = sum(r.get("time/generate", 0) + r.get("time/update", 0) for r in steps)
+
+    def ends(key: str) -> list[float]:
+        values = [r[key] for r in steps if key in r]
+        return [fmean(values[:20]), fmean(values[-20:])]
+
     return {
-        "arm": arm,
-        "seed": seed,
-        "before": probes(before),
-        "after": probes(after),
         "steps": len(steps),
         "wall_s": wall,
-        "overhead": 1 - generate / wall,
-        "tokens": sum(r["tokens"] for r in steps),
-        "trained_share": fmean(r["trained/share"] for r in steps),
+        "overhead": 1 - busy / wall,
+        "tokens_per_s": sum(r["tokens"] for r in steps) / wall,
+        "trained_share": fmean(r["trained/share"] for r in steps if "trained/share" in r),
         "unique_rate_min": min(r["unique_rate"] for r in steps if "unique_rate" in r),
-        "unique_rate_end": steps[-1].get("unique_rate"),
-        "admitted_end": fmean(r["admitted"] for r in tail),
-        "entropy": [fmean(r["entropy"] for r in steps[:10]), fmean(r["entropy"] for r in steps[-10:])],
-        "statements": [
-            fmean(r["size/statements"] for r in part if "size/statements" in r)
-            for part in (steps[:20], steps[-20:])
-        ],
-        "curve": [
-            {"seconds": r["time/trained"], **{m: r[f"probe/{m}"] for m in MEASURES}}
-            for r in steps
-            if "probe/greedy" in r
-        ],
+        **{
+            key: ends(key)
+            for key in ("unique_rate", "admitted", "entropy", "size/statements", "format/solver")
+        },
+        **{key: ends(key) for key in steps[-1] if key.startswith("solve_rate/")},
     }
 
 
@@ -107,10 +111,10 @@ def mean_error(values: list[float]) -> tuple[float, float]:
 
 def table(results: list[dict[str, Any]]) -> str:
     """Gains over the base in points, mean and standard error over seeds."""
-    base = next(r["before"] for r in results if "before" in r)
+    base = next(r["after"] for r in results if r["arm"] == "base")
     lines = ["| arm | seeds | " + " | ".join(MEASURES) + " |", "|---|---|" + "---|" * len(MEASURES)]
     lines.append("| base | | " + " | ".join(f"{100 * base[m]:.1f}" for m in MEASURES) + " |")
-    for arm in ARMS:
+    for arm in ARMS[1:]:
         chosen = [r for r in results if r["arm"] == arm]
         if chosen:
             gains = [mean_error([100 * (r["after"][m] - base[m]) for r in chosen]) for m in MEASURES]
@@ -122,7 +126,7 @@ def table(results: list[dict[str, Any]]) -> str:
         names = [c.removeprefix(f"{measure}/") for c in cells]
         lines += ["| arm | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
         lines.append("| base | " + " | ".join(f"{100 * base[c]:.0f}" for c in cells) + " |")
-        for arm in ARMS:
+        for arm in ARMS[1:]:
             chosen = [r for r in results if r["arm"] == arm]
             if chosen:
                 gains = [fmean(100 * (r["after"][c] - base[c]) for r in chosen) for c in cells]
@@ -143,7 +147,8 @@ def main() -> None:
     options = parser.parse_args()
     results: list[dict[str, Any]] = json.loads(options.out.read_text()) if options.out.exists() else []
     have = {(r["arm"], r["seed"]) for r in results}
-    wanted = [(arm, seed) for seed in options.seeds for arm in options.arms if (arm, seed) not in have]
+    wanted = [("base", 0), *((arm, seed) for arm in options.arms for seed in options.seeds if arm != "base")]
+    wanted = [pair for pair in wanted if pair not in have]
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.jobs) as pool:
         runs = [pool.submit(run_arm, arm, seed, options.seconds, Path(folder)) for arm, seed in wanted]
         for run in runs:

@@ -158,12 +158,17 @@ class Selfplay(Section):
     """`reuse` trains on the rollouts that measured learnability; `fresh` draws one new one a task (AZR)."""
     practise: NonNegativeInt = 16
     """Buffer tasks practised a step, besides the newly admitted ones."""
+    practise_first: bool = False
+    """Update on the practised tasks while the sandbox still judges the new ones: two updates a step, each with
+    statistics of its own. Nothing waits for the sandbox then. Needs `solver_rollouts: reuse`."""
     max_new_tasks: PositiveInt = 32
     """Most newly admitted tasks solved in the step that admits them; the rest wait in the buffer."""
     seed_batch_factor: NonNegativeInt = 4
     """Buffer seeds made before step 1 by the model itself: this many times batch_size proposals."""
     boundary_reward: float = 0.0
     """Proposer reward when every or no rollout is right: 0.0 (AZR paper) or -0.5 (AZR code)."""
+    proposer_weight: NonNegativeFloat = 1.0
+    """What the proposer's advantages are multiplied by; 0 trains the solver alone (AZR: train_propose=False)."""
     proposer_reward: Literal["one_minus", "variance"] = "one_minus"
     """Between the boundaries: 1 - p (AZR) or 4p(1-p)."""
     spec_bonus: NonNegativeFloat = 0.0

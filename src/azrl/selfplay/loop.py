@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from azrl.rl.advantages import estimate
 from azrl.rl.baseline import CellBaseline
 from azrl.rl.types import Learner, Sample
 from azrl.seeding import derive, generator
-from azrl.selfplay.credit import Earned, proposer_earnings, shuffled, solver_earnings
+from azrl.selfplay.credit import PROPOSER, SOLVER, Earned, proposer_earnings, shuffled, solver_earnings
 from azrl.selfplay.execution import observe
 from azrl.selfplay.measure import Step, measure
 from azrl.selfplay.proposer import Proposal, Proposer, parse_arm
@@ -71,6 +71,22 @@ class _Round:
         return [v.task for v in self.verdicts.values() if v.task is not None]
 
 
+@dataclass(frozen=True)
+class _Lesson:
+    """One update: what was earned, what was trained on, and what the learner says of it."""
+
+    earned: list[Earned]
+    samples: list[Sample]
+    metrics: dict[str, float]
+
+
+def _mean(parts: Sequence[tuple[int, dict[str, float]]]) -> dict[str, float]:
+    """Means of the learner's metrics over a step's updates, weighted by their samples."""
+    keys = dict.fromkeys(key for _, metrics in parts for key in metrics)
+    having = {key: [(n, metrics[key]) for n, metrics in parts if key in metrics] for key in keys}
+    return {key: sum(n * v for n, v in found) / sum(n for n, _ in found) for key, found in having.items()}
+
+
 class SelfPlay:
     """One model in two roles. `step` does one iteration; all state is in `state_dict` and the parts' own."""
 
@@ -96,17 +112,21 @@ class SelfPlay:
         with p.buffer.transaction():
             played = self._propose(step, practise=True)
             fresh = played.admitted[: settings.max_new_tasks]
-            groups = self._judged(played.practice + self._attempt(fresh, step))
-            trained = groups
-            if settings.solver_rollouts == "fresh":
-                trained = self._judged(self._attempt([g.task for g in groups], step, purpose="fresh", n=1))
-
-            earned = self._earn(played, groups, trained, step)
-            samples = self._samples(earned)
-            learned: dict[str, float] = {}
-            if samples:
-                with p.clock.phase("update"):
-                    learned = p.learner.update(samples, seed=derive(p.config.run.seed, step, "update"))
+            attempted = self._attempt(fresh, step)
+            lessons, groups = [], self._judged(played.practice)
+            if settings.practise_first and groups:
+                lessons.append(self._learn([], {}, groups, groups, step))
+                new = self._judged(attempted)
+                lessons.append(self._learn(played.proposals, played.verdicts, new, new, step))
+                groups += new
+            else:
+                groups += self._judged(attempted)
+                trained = groups
+                if settings.solver_rollouts == "fresh":
+                    trained = self._judged(
+                        self._attempt([g.task for g in groups], step, purpose="fresh", n=1)
+                    )
+                lessons.append(self._learn(played.proposals, played.verdicts, groups, trained, step))
             with p.clock.phase("sync"):
                 proof = p.sync()
 
@@ -120,9 +140,9 @@ class SelfPlay:
             played.proposals,
             played.verdicts,
             groups,
-            earned,
-            samples,
-            {**learned, **proof},
+            [e for lesson in lessons for e in lesson.earned],
+            [s for lesson in lessons for s in lesson.samples],
+            {**_mean([(len(lesson.samples), lesson.metrics) for lesson in lessons]), **proof},
             unique_rate=len(set(self._recent)) / len(self._recent) if self._recent else None,
             rollouts=p.config.logging.rollouts_per_step,
         )
@@ -201,18 +221,30 @@ class SelfPlay:
         with self.parts.clock.phase("judge"):
             return [group for future in futures for group in future.result()]
 
-    def _earn(
-        self, played: _Round, groups: Sequence[Group], trained: Sequence[Group], step: int
-    ) -> list[Earned]:
-        settings = self.parts.config.selfplay
+    def _learn(
+        self,
+        proposals: Sequence[Proposal],
+        verdicts: Mapping[int, Verdict],
+        groups: Sequence[Group],
+        trained: Sequence[Group],
+        step: int,
+    ) -> _Lesson:
+        """One update on the proposals, whose worth `groups` measured, and on the solver's `trained` groups."""
+        config = self.parts.config
         by_task = {group.task.id: group for group in groups}
         earned = proposer_earnings(
-            played.proposals, played.verdicts, by_task, self._seen.__getitem__, self.novelty_weight, settings
+            proposals, verdicts, by_task, self._seen.__getitem__, self.novelty_weight, config.selfplay
         )
-        earned += solver_earnings(trained, settings)
-        if settings.shuffle_rewards:
-            earned = shuffled(earned, generator(self.parts.config.run.seed, step, "shuffle"))
-        return earned
+        earned += solver_earnings(trained, config.selfplay)
+        part = f"{len(proposals)} proposals"
+        if config.selfplay.shuffle_rewards:
+            earned = shuffled(earned, generator(config.run.seed, step, "shuffle", part))
+        if not earned:
+            return _Lesson([], [], {})
+        samples = self._samples(earned)
+        with self.parts.clock.phase("update"):
+            metrics = self.parts.learner.update(samples, seed=derive(config.run.seed, step, "update", part))
+        return _Lesson(earned, samples, metrics)
 
     def _samples(self, earned: Sequence[Earned]) -> list[Sample]:
         advantages = estimate(
@@ -223,8 +255,15 @@ class SelfPlay:
             lengths=[len(e.completion.token_ids) for e in earned],
             baseline=self.parts.baseline,
         )
+        weight = {PROPOSER: self.parts.config.selfplay.proposer_weight, SOLVER: 1.0}
         return [
-            Sample(e.completion.prompt_ids, e.completion.token_ids, e.completion.logprobs, float(a), e.cell)
+            Sample(
+                e.completion.prompt_ids,
+                e.completion.token_ids,
+                e.completion.logprobs,
+                float(a) * weight[e.cell[1]],
+                e.cell,
+            )
             for e, a in zip(earned, advantages, strict=True)
         ]
 
