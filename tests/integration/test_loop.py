@@ -202,6 +202,24 @@ def test_a_prompt_that_is_too_long_drops_references_and_keeps_its_kind(tmp_path:
     assert max(shown) <= 2
 
 
+def test_a_task_that_is_too_long_to_ask_is_refused_and_never_asked(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def policy(prompt: str, u: float, k: int) -> str:
+        asked.append(prompt)
+        return respond(prompt, u, 0.5)
+
+    limit = 80
+    with opened(tmp_path, settings(model={"max_prompt_length": limit}), policy) as play:
+        counts = play.seed()
+        step = play.step(1)
+        entries = every_entry(play)
+        prompts = [play.parts.solver.prompt(e.task) for e in entries]
+    assert counts["too_large"] > 0 < step.metrics["gate/too_large"]
+    assert entries
+    assert max(map(len, [*prompts, *asked])) <= limit
+
+
 def test_practice_comes_from_the_buffer_with_the_templates_prompts(tmp_path: Path) -> None:
     asked: list[str] = []
 

@@ -61,7 +61,8 @@ class Model(Section):
     template: Literal["auto", "compact", "think"] = "auto"
     """Prompt format: `compact` for the tiny model, `think` (<think>/<answer>) for language models."""
     max_prompt_length: PositiveInt = 384
-    """Prompt tokens; a longer prompt is refused before generation and counted."""
+    """Prompt tokens. References are dropped until a proposer's prompt fits; a task whose question does not fit is
+    refused (`gate/too_large`)."""
     max_response_length: PositiveInt = 96
     """Response tokens."""
 

@@ -124,7 +124,10 @@ def composed(config: Config, policy: Policy, buffer: TaskBuffer, clock: Clock) -
         limits = job_limits(config)
         arms = [f"{kind}:{size}" for kind in config.tasks.kinds for size in range(1, config.tasks.bins + 1)]
         curriculum = build_curriculum(config.curriculum.name, arms=arms)
-        longest = config.model.max_prompt_length
+
+        def fits(prompt: str) -> bool:
+            return len(policy.encode(prompt)) <= config.model.max_prompt_length
+
         yield Parts(
             config=config,
             engine=policy.engine,
@@ -143,9 +146,8 @@ def composed(config: Config, policy: Policy, buffer: TaskBuffer, clock: Clock) -
                 ),
                 held_out(),
             ),
-            proposer=Proposer(
-                config, policy.template, buffer, lambda text: len(policy.encode(text)) <= longest
-            ),
+            fits=fits,
+            proposer=Proposer(config, policy.template, buffer, fits),
             solver=Solver(policy.template, policy.engine, executor, limits, pool, held_out()),
             curriculum=curriculum,
             sampler=CurriculumSampler(curriculum, config.run.seed),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from azrl.buffer import TaskBuffer
@@ -24,7 +24,7 @@ from azrl.selfplay.measure import Step, measure
 from azrl.selfplay.proposer import Proposal, Proposer, parse_arm
 from azrl.selfplay.solver import Group, Solver
 from azrl.selfplay.sync import Sync
-from azrl.tasks.gate import Execution, Gate, Observation, Verdict
+from azrl.tasks.gate import Execution, Gate, Observation, Reason, Verdict
 from azrl.tasks.types import Kind, Task
 
 # Programs over which the unique rate is measured. Induction proposes no program of its own, so it does not count.
@@ -49,6 +49,7 @@ class Parts:
     limits: Limits
     buffer: TaskBuffer
     gate: Gate
+    fits: Callable[[str], bool]
     proposer: Proposer
     solver: Solver
     curriculum: Curriculum
@@ -183,9 +184,15 @@ class SelfPlay:
                 return running.result()
 
         drafts = [d for i in parsed if (d := played.proposals[i].draft) is not None]
-        verdicts = p.gate.admit(drafts, execute, p.buffer.known)
+        verdicts = map(self._askable, p.gate.admit(drafts, execute, p.buffer.known))
         played.verdicts = dict(zip(parsed, verdicts, strict=True))
         return played
+
+    def _askable(self, verdict: Verdict) -> Verdict:
+        """A task whose question is longer than a prompt may be could never be asked: it is too large."""
+        if verdict.task is None or self.parts.fits(self.parts.solver.prompt(verdict.task)):
+            return verdict
+        return replace(verdict, task=None, reason=Reason.TOO_LARGE, detail="prompt")
 
     def _practice(self, step: int) -> list[Task]:
         p = self.parts
