@@ -266,6 +266,27 @@ def test_a_loop_without_seeds_finds_its_first_tasks_by_itself(tmp_path: Path) ->
     assert "reward/proposer/induction" in second.metrics
 
 
+def test_what_the_learner_says_of_two_updates_is_joined_and_hides_nothing(tmp_path: Path) -> None:
+    said = [{"tokens": 1.0, "entropy": 9.0, "loss": 2.0, "ratio_max": 1.0}]
+    said.append({"tokens": 1.0, "entropy": 9.0, "loss": 4.0, "ratio_max": 3.0})
+    with opened(tmp_path, settings(selfplay={"practise_first": True})) as play:
+        play.seed()
+        taken: list[Sequence] = []
+
+        def update(samples: Sequence, *, seed: int) -> dict[str, float]:
+            taken.append(samples)
+            return said[len(taken) - 1]
+
+        play.parts.learner.update = update  # type: ignore[method-assign]
+        step = play.step(1)
+    few, many = map(len, taken)
+    assert step.metrics["tokens"] == step.sampled_tokens > 1
+    assert step.metrics["entropy"] == step.signals["entropy"] != 9.0
+    assert step.metrics["trained/tokens"] == sum(len(s.token_ids) for part in taken for s in part)
+    assert step.metrics["loss"] == pytest.approx((2 * few + 4 * many) / (few + many))
+    assert step.metrics["ratio_max"] == 3.0
+
+
 def test_the_state_of_the_loop_survives_json(tmp_path: Path) -> None:
     with opened(tmp_path, settings()) as play:
         play.steps(2)

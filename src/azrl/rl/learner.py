@@ -71,9 +71,9 @@ class TorchLearner:
     def update(self, samples: Sequence[Sample], *, seed: int) -> dict[str, float]:
         """Train on `samples`; which go together is a function of `seed` alone.
 
-        Metrics: `loss`, `grad_norm` (before clipping; both means over steps), `lr` (of the last step),
-        `tokens` (completion tokens given) and, per completion token, `entropy` (nats), `kl` (k3, old against
-        new policy), `clip_fraction`, `ratio_mean`, `ratio_max`, `mismatch_kl` (k3, sampler against trainer),
+        Metrics: `loss`, `grad_norm` (before clipping; both means over steps), `lr` (of the last step) and, per
+        completion token, `entropy_exact` (nats, of the whole distribution), `kl` (k3, old against new policy),
+        `clip_fraction`, `ratio_mean`, `ratio_max`, `mismatch_kl` (k3, sampler against trainer),
         `importance_mean` when there is a cap and `kl_reference` when there is a reference.
         ValueError: no samples, an empty one, or log-probabilities that do not match its tokens. NonFinite:
         see there; steps already taken in this update stand."""
@@ -159,7 +159,6 @@ class TorchLearner:
             **means,
             "ratio_max": largest,
             "lr": self.optimizer.param_groups[0]["lr"],
-            "tokens": float(sum(len(sample.token_ids) for sample in samples)),
         }
 
     def _step(

@@ -64,7 +64,7 @@ def micro_batch_loss(
         entropy=spread,
         entropy_coeff=config.entropy_coeff,
     )
-    metrics["entropy"] = spread.mean().item()
+    metrics["entropy_exact"] = spread.mean().item()
     trainer = logprobs.detach() if importance is None else old_logprobs
     metrics["mismatch_kl"] = k3(trainer - sampler).mean().item()
     if importance is not None:

@@ -81,11 +81,16 @@ class _Lesson:
     metrics: dict[str, float]
 
 
-def _mean(parts: Sequence[tuple[int, dict[str, float]]]) -> dict[str, float]:
-    """Means of the learner's metrics over a step's updates, weighted by their samples."""
+def _together(parts: Sequence[tuple[int, dict[str, float]]]) -> dict[str, float]:
+    """The learner's metrics over a step's updates: means weighted by samples, but of `..._max` the largest."""
     keys = dict.fromkeys(key for _, metrics in parts for key in metrics)
     having = {key: [(n, metrics[key]) for n, metrics in parts if key in metrics] for key in keys}
-    return {key: sum(n * v for n, v in found) / sum(n for n, _ in found) for key, found in having.items()}
+    return {
+        key: max(v for _, v in found)
+        if key.endswith("_max")
+        else sum(n * v for n, v in found) / sum(n for n, _ in found)
+        for key, found in having.items()
+    }
 
 
 class SelfPlay:
@@ -143,7 +148,7 @@ class SelfPlay:
             groups,
             [e for lesson in lessons for e in lesson.earned],
             [s for lesson in lessons for s in lesson.samples],
-            {**_mean([(len(lesson.samples), lesson.metrics) for lesson in lessons]), **proof},
+            {**_together([(len(lesson.samples), lesson.metrics) for lesson in lessons]), **proof},
             unique_rate=len(set(self._recent)) / len(self._recent) if self._recent else None,
             rollouts=p.config.logging.rollouts_per_step,
         )

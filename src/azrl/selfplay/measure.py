@@ -78,14 +78,15 @@ def measure(
     signals["length"] = fmean(len(c.token_ids) for c in responses)
 
     metrics |= {
+        **{k: float(v) for k, v in learned.items()},  # first: the names below are the loop's
         "admitted": signals["admitted"],
         "entropy": signals["entropy"],
         "length/proposer": fmean(len(p.completion.token_ids) for p in proposals),
         "tokens": float(tokens),
         "trained/share": len([e for e in earned if e.cell[1] == SOLVER]) / max(1, len(attempts)),
         "trained/sequences": float(len(samples)),
+        "trained/tokens": float(sum(len(s.token_ids) for s in samples)),
         "buffer/size": float(buffer.size()),
-        **{k: float(v) for k, v in learned.items()},
     }
     if "program_size" in signals:
         metrics["size/statements"] = signals["program_size"]

@@ -54,11 +54,7 @@ class ScriptedLearner:
         self.version += 1
         share = sum(s.advantage > 0 for s in samples) / len(samples)
         self.skill += _RATE * share * (_BEST_SKILL - self.skill)
-        return {
-            "loss": -share,
-            "skill": self.skill,
-            "tokens_trained": float(sum(len(s.token_ids) for s in samples)),
-        }
+        return {"loss": -share, "skill": self.skill}
 
     def weights(self) -> Mapping[str, Any]:
         """What the engine's policy reads."""
