@@ -294,7 +294,27 @@ def test_the_state_of_the_loop_survives_json(tmp_path: Path) -> None:
         other = SelfPlay(play.parts)
         other.load_state_dict(state)
         assert other.state_dict() == play.state_dict()
-    assert sum(state["seen"].values()) >= len(state["recent"]) > 0
+    assert 0 < len(state["recent"]) <= 512
+
+
+def test_a_program_seen_before_earns_less_when_novelty_is_asked_for(tmp_path: Path) -> None:
+    weight, n = 0.5, 4
+    with opened(tmp_path, settings(selfplay={"novelty_weight": weight, "practise": 0})) as play:
+        play.seed()
+        before = Counter(e.key for e in every_entry(play))
+        step = play.step(1)
+        entries = {e.task.id: e for e in every_entry(play)}
+        visits = {id: play.parts.buffer.history(id) for id in entries}
+    repeated = 0
+    for record in (
+        r for r in step.rollouts if r["role"] == PROPOSER and r["task_id"] and r["reward"] is not None
+    ):
+        [visit] = visits[record["task_id"]]
+        times = before[entries[record["task_id"]].key]
+        learnable = 1 - visit.successes / n if 0 < visit.successes < n else 0.0
+        repeated += learnable > 0 < times
+        assert record["reward"] == pytest.approx(learnable / (1 + weight * times))
+    assert repeated
 
 
 def test_every_completion_trained_on_is_what_the_engine_said(tmp_path: Path) -> None:

@@ -31,6 +31,17 @@ def test_add_get_and_counts(buffer):
     assert buffer.get("0" * 16) is None
 
 
+def test_sharing_counts_the_tasks_of_a_program_that_are_here(tmp_path):
+    with TaskBuffer(tmp_path / "small.sqlite", max_size=2) as buffer:
+        for number, key in enumerate(("p", "p", "q")):
+            buffer.add(make_task(number, Kind.DEDUCTION, 1), key=key, step=number)
+        assert [buffer.sharing(key) for key in "pqr"] == [2, 1, 0]
+        assert buffer.evict() == 1
+        assert [buffer.sharing(key) for key in "pqr"] == [1, 1, 0]  # the oldest went
+        with TaskBuffer(buffer.path) as same:
+            assert same.sharing("p") == 1
+
+
 def test_an_empty_buffer_gives_nothing(buffer):
     assert buffer.sample(n=4, rng=rng()) == []
     assert buffer.references(Kind.DEDUCTION, 4, rng=rng()) == []

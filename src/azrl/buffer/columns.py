@@ -69,6 +69,10 @@ class Columns:
         self._size = kept
         self._forget()
 
+    def sharing(self, key: str) -> int:
+        """How many tasks have this program key."""
+        return int(np.count_nonzero(self["program"] == _digest(key)))
+
     def members(self, kind: Kind | None, bins: Collection[int] | None) -> NDArray[np.int64]:
         """Positions of the tasks of a kind and of some bins; None asks for all of them. Ascending within each
         (kind, bin), and these in order. Kept until tasks come or go."""

@@ -195,6 +195,10 @@ class TaskBuffer:
         """Tasks by (kind, bin), sorted; cells without tasks are left out."""
         return self._columns.counts()
 
+    def sharing(self, key: str) -> int:
+        """How many tasks here have this program key."""
+        return self._columns.sharing(key)
+
     def histogram(self, cells: int = 10) -> dict[Kind, list[int]]:
         """For each kind, tasks by posterior mean solve rate, in equal cells of [0, 1]."""
         return self._columns.histogram(cells)

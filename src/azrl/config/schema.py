@@ -175,7 +175,7 @@ class Selfplay(Section):
     spec_bonus: NonNegativeFloat = 0.0
     """Added to an admitted proposal that meets its spec, subtracted from one that does not."""
     novelty_weight: NonNegativeFloat = 0.0
-    """Penalty share for programs seen before: reward / (1 + this x times seen)."""
+    """Penalty share for programs seen before: reward / (1 + this x tasks of the buffer with that program)."""
     format_penalty: FormatPenalty = FormatPenalty()
     shuffle_rewards: bool = False
     """Control experiment: permute rewards across the batch, so nothing can be learned from them."""

@@ -55,7 +55,7 @@ def proposer_earnings(
     """Proposals that were refused, or whose task was attempted. Admitted tasks that still wait earn nothing yet.
 
     `verdicts` maps a proposal's index to its verdict, `groups` a task id to its attempts, and `times_seen` a
-    program key to how often it was proposed before.
+    program key to how many earlier tasks have that program.
     """
     earnings = []
     for i, proposal in enumerate(proposals):

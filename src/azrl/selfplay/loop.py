@@ -99,7 +99,6 @@ class SelfPlay:
     def __init__(self, parts: Parts):
         self.parts = parts
         self.novelty_weight = parts.config.selfplay.novelty_weight
-        self._seen: Counter[str] = Counter()
         self._recent: deque[str] = deque(maxlen=_RECENT)
 
     def seed(self) -> Counter[str]:
@@ -157,7 +156,6 @@ class SelfPlay:
         """What the loop itself remembers; JSON-able."""
         return {
             "novelty_weight": self.novelty_weight,
-            "seen": dict(self._seen),
             "recent": list(self._recent),
             "baseline": self.parts.baseline.state_dict(),
             "curriculum": self.parts.curriculum.state_dict(),
@@ -166,7 +164,6 @@ class SelfPlay:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Read `state_dict` back."""
         self.novelty_weight = state["novelty_weight"]
-        self._seen = Counter(state["seen"])
         self._recent = deque(state["recent"], maxlen=_RECENT)
         self.parts.baseline.load_state_dict(state["baseline"])
         self.parts.curriculum.load_state_dict(state["curriculum"])
@@ -245,7 +242,7 @@ class SelfPlay:
         config = self.parts.config
         by_task = {group.task.id: group for group in groups}
         earned = proposer_earnings(
-            proposals, verdicts, by_task, self._seen.__getitem__, self.novelty_weight, config.selfplay
+            proposals, verdicts, by_task, self.parts.buffer.sharing, self.novelty_weight, config.selfplay
         )
         earned += solver_earnings(trained, config.selfplay)
         part = f"{len(proposals)} proposals"
@@ -289,7 +286,6 @@ class SelfPlay:
                     step=step,
                     fingerprints=(verdict.fingerprint,),
                 )
-                self._seen[verdict.key] += 1
                 if verdict.task.kind is not Kind.INDUCTION:
                     self._recent.append(verdict.key)
 
