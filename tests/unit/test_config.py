@@ -193,6 +193,12 @@ def test_deep_nesting_and_self_reference_are_refused(tmp_path: Path) -> None:
     assert problems(tmp_path, "run: &a\n  run: *a\n")[0].startswith("c.yaml:2: run.run: unknown key")
 
 
+def test_two_settings_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
+    text = "selfplay:\n  practise_first: true\n  solver_rollouts: fresh\n"
+    [line] = problems(tmp_path, text)
+    assert line == "c.yaml:2: selfplay.practise_first: needs solver_rollouts: reuse, got true"
+
+
 @pytest.mark.parametrize(
     ("value", "name"),
     [

@@ -13,6 +13,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    ValidationInfo,
     field_validator,
 )
 
@@ -178,7 +179,14 @@ class Selfplay(Section):
     """Penalty share for programs seen before: reward / (1 + this x tasks of the buffer with that program)."""
     format_penalty: FormatPenalty = FormatPenalty()
     shuffle_rewards: bool = False
-    """Control experiment: permute rewards across the batch, so nothing can be learned from them."""
+    """Control experiment: permute rewards within each (kind, role), so nothing can be learned from them."""
+
+    @field_validator("practise_first")
+    @classmethod
+    def _reusing(cls, first: bool, info: ValidationInfo) -> bool:
+        if first and info.data.get("solver_rollouts") == "fresh":
+            raise ValueError("needs solver_rollouts: reuse")
+        return first
 
 
 class Training(Section):
@@ -273,7 +281,8 @@ class Logging(Section):
     rollouts_every: PositiveInt = 1
     """Steps between rollout files."""
     rollouts_per_step: PositiveInt = 12
-    """Readable rollouts written in such a step."""
+    """Half as many proposals are written in such a step, and every attempt at a sixth as many tasks, at least one
+    of each kind."""
     use_tensorboard: bool = False
     use_wandb: bool = False
     use_trackio: bool = False
