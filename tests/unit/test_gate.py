@@ -13,6 +13,7 @@ from azrl.tasks.normalise import program_key
 from azrl.tasks.types import Draft, Kind
 
 REVERSE = "def f(xs):\n    ys = xs[::-1]\n    return ys + [7]"
+TOLD = "def f(x):\n    # [2, 1]\n    return x[::-1]"
 QUOTED = "def f(x):\n    return x == 'abc' or x"
 ADD = "def f(a, b):\n    return a + b"
 
@@ -113,6 +114,9 @@ def test_induction_keeps_distinct_valid_pairs_and_shows_half():
         (draft(QUOTED, '"abc"', kind=Kind.ABDUCTION), ("leak", "input in program")),
         (draft(QUOTED, '"abc"', kind=Kind.DEDUCTION), ("admitted", "")),
         (draft(QUOTED.replace("'", '"'), "x='abc'", kind=Kind.ABDUCTION), ("leak", "input in program")),
+        (draft(TOLD, "[1, 2]"), ("leak", "output in comment")),
+        (draft(TOLD, "[3, 2]"), ("admitted", "")),
+        (draft(TOLD.replace("# ", "x = x or "), "[1, 2]"), ("admitted", "")),
         (draft("def f(x):\n    return x + 12", "12", kind=Kind.ABDUCTION), ("admitted", "")),
     ],
 )  # fmt: skip
@@ -127,6 +131,7 @@ def test_every_reason(proposal: Draft, expected: tuple[str, str]):
         ("def f(...)", ("leak", "code in message")),
         ("a lambda", ("leak", "code in message")),
         ("It does `return a + b`.", ("leak", "program in message")),
+        ("It does: return\na  +b", ("leak", "program in message")),
         ("Such as 'cdcd'.", ("leak", "output in message")),
         ("Such as 'abab'.", ("admitted", "")),
         ("Such as 3.", ("admitted", "")),

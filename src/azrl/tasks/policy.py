@@ -12,8 +12,8 @@ from collections.abc import Collection
 from azrl.tasks.normalise import bound_names, parse
 
 FORBIDDEN_NAMES = frozenset({
-    "__import__", "breakpoint", "compile", "eval", "exec", "exit", "globals", "hash", "help", "id",
-    "input", "locals", "open", "print", "quit", "vars",
+    "__import__", "breakpoint", "compile", "delattr", "eval", "exec", "exit", "globals", "hash", "help",
+    "id", "input", "locals", "open", "print", "quit", "setattr", "vars",
 })  # fmt: skip
 """Builtins that read the world, depend on the process or run text; allowed where the program rebinds them."""
 ALLOWED_DUNDERS = frozenset({
@@ -38,7 +38,7 @@ def check(program: str, forbidden_modules: Collection[str]) -> str | None:
     | no_parameters | `f` takes nothing, so there is no input to reason about |
     | async | async functions, loops, with-blocks or comprehensions, and await |
     | yield | `f` is a generator, whose result is no literal |
-    | state | global or nonlocal |
+    | state | global or nonlocal, or an attribute set on an imported module or name |
     | top_level | a module-level statement other than imports, definitions and assignments |
     | import:NAME | a forbidden module (or one inside it), `from . import`, `import *` |
     | name:NAME | one of FORBIDDEN_NAMES, not rebound by the program, or a dunder name |
@@ -81,6 +81,12 @@ def _yields(function: ast.AST) -> bool:
 
 def _nodes(tree: ast.Module, forbidden: frozenset[str]) -> str | None:
     suspects: dict[str, None] = {}
+    imported = {
+        (alias.asname or alias.name).partition(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for alias in node.names
+    }
     for node in ast.walk(tree):
         if type(node) is ast.Name:
             if node.id in FORBIDDEN_NAMES or _dunder(node.id):
@@ -91,6 +97,9 @@ def _nodes(tree: ast.Module, forbidden: frozenset[str]) -> str | None:
         match node:
             case ast.Attribute(attr=name) if _dunder(name):
                 return f"attribute:{name}"
+            # Inputs are run in fresh namespaces, but the modules of one process are shared between them.
+            case ast.Attribute(ctx=ast.Store() | ast.Del()) if _root(node) in imported:
+                return "state"
             case ast.Import(names=names):
                 for alias in names:
                     if refused := _forbidden(alias.name, forbidden):
@@ -109,6 +118,13 @@ def _nodes(tree: ast.Module, forbidden: frozenset[str]) -> str | None:
                 return "async"
     bound = bound_names(tree) if suspects else set()
     return next((f"name:{name}" for name in suspects if name not in bound), None)
+
+
+def _root(node: ast.AST) -> str | None:
+    """`a` of `a.b.c`, `a[0].b` and `a().b`."""
+    while isinstance(node, (ast.Attribute, ast.Subscript, ast.Call)):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return node.id if isinstance(node, ast.Name) else None
 
 
 def _dunder(name: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from azrl.tasks.judge import call, render
+from azrl.tasks.normalise import normalise
 
 READABLE = 4
 """Shorter texts are found in any other by chance, so finding them there is no leak."""
@@ -44,11 +45,16 @@ def input_leak(arguments: str, program: str) -> bool:
     return readable(arguments, program) or readable(sole_value(arguments), program)
 
 
+def comment_leak(answer: str, program: str) -> bool:
+    """Whether an answer stands in the program's comments, docstrings or annotations and not in its code."""
+    return readable(answer, program) and not readable(answer, normalise(program))
+
+
 def message_leak(message: str, program: str, hidden: Sequence[str] = ()) -> str | None:
     """What an induction's message gives away: code, a line of the program, or a hidden output."""
     if "def " in message or "lambda" in message:
         return "code in message"
-    lines = (line.strip() for line in program.splitlines())
-    if any(len(line) >= _CODE_LINE and line in message for line in lines):
+    lines, said = map(str.strip, program.splitlines()), "".join(message.split())
+    if any(len(line) >= _CODE_LINE and "".join(line.split()) in said for line in lines):
         return "program in message"
     return "output in message" if any(readable(output, message) for output in hidden) else None
