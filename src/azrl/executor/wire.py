@@ -138,15 +138,7 @@ def _frames(data: bytes | bytearray, max_bytes: int) -> list[tuple[bytes, str]]:
 
 def _answer(tag: bytes, text: str, admitted: Admitted) -> tuple[str | None, str]:
     if tag == b"K":
-        try:
-            return judge.canonical(text, max_chars=admitted.job.limits.output_chars), ""
-        except judge.NotLiteral as error:
-            return None, TOO_LARGE if error.reason in (
-                "too_long",
-                "too_deep",
-                "too_many",
-                "digits",
-            ) else NOT_LITERAL
+        return checked_output(text, admitted.job.limits.output_chars)
     if tag == b"E":
         return None, _name(text)
     plain = {b"N": NOT_LITERAL, b"L": TOO_LARGE, b"F": NO_FUNCTION}
