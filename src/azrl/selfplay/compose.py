@@ -15,6 +15,7 @@ from azrl.engine.base import Engine
 from azrl.errors import UserError
 from azrl.evals.items import held_out, load_probe
 from azrl.executor import Executor, Limits, open_executor
+from azrl.preflight import LARGEST_TOY
 from azrl.rl.baseline import CellBaseline
 from azrl.rl.types import Learner
 from azrl.selfplay.loop import Clock, Parts
@@ -84,7 +85,8 @@ def _torch(config: Config, failures: Path | None) -> Policy:
         model, config.training, pad_id=tokenizer.pad_token_id, dtype=dtype, on_failure=failures
     )
     tolerance = config.engine.sync_tolerance or (0.5 if dtype is torch.bfloat16 else 1e-3)
-    return Policy(engine, learner, _template(config, name), tokenizer.encode, tolerance, name == "think")
+    real = name == "think" or model.num_parameters() > LARGEST_TOY  # whatever template it was given
+    return Policy(engine, learner, _template(config, name), tokenizer.encode, tolerance, real)
 
 
 def _template(config: Config, name: str) -> Template:
