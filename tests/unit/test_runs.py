@@ -321,11 +321,16 @@ def test_time_left_follows_the_steps_or_the_time_limit_whichever_ends_first():
         status = shown.status()
         assert status.eta_s <= 0.05
         assert status.share >= 0.5
+    with display(plain_console(), steps=1000, time_limit_s=100.0) as resumed:
+        resumed.go_on(10, 60.0)
+        assert resumed.status().step == 10
+        assert 39.0 < resumed.status().eta_s <= 40.0
 
 
 def test_the_heartbeat_names_step_and_phase_and_warns_once_of_each_stall(caplog):
     caplog.set_level(logging.INFO, logger="azrl")
-    with display(plain_console(), steps=12, start_step=4, heartbeat_s=0.02, stall_s=0.08) as shown:
+    with display(plain_console(), steps=12, heartbeat_s=0.02, stall_s=0.08) as shown:
+        shown.go_on(4, 0.0)
         with shown.phase("update"):
             time.sleep(0.3)
         with shown.phase("generate"):

@@ -37,16 +37,15 @@ class Display:
         steps: int,
         heartbeat_s: float,
         stall_s: float,
-        start_step: int = 0,
         time_limit_s: float | None = None,
         clock: PhaseClock | None = None,
         console: Console | None = None,
     ) -> None:
-        """`steps` is the absolute target and `start_step` what a resumed run has behind it."""
+        """`steps` is the absolute target."""
         self.clock = clock or PhaseClock()
         self.console = console or Console()
         self._steps = steps
-        self._step = start_step
+        self._step = 0
         self._time_limit_s = time_limit_s
         self._metrics: Mapping[str, float] = {}
         self._alarms: deque[str] = deque(maxlen=_ALARMS_SHOWN)
@@ -75,6 +74,11 @@ class Display:
     def phase(self, name: str) -> AbstractContextManager[None]:
         """Time a block as phase `name`; the display and the heartbeat name it meanwhile."""
         return self.clock.phase(name)
+
+    def go_on(self, step: int, trained_s: float) -> None:
+        """Say what a resumed run has behind it: steps, and seconds of training."""
+        self._step = step
+        self.clock.load_state_dict({"elapsed": trained_s})
 
     def show(self, step: int, metrics: Mapping[str, float]) -> None:
         """A step ended. Off a terminal, lines come at most one a second; the last one always comes."""

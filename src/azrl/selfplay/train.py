@@ -140,6 +140,7 @@ class _Run:
             with fitting(origin):
                 loop.load_state_dict(state["loop"])
                 monitors.load_state_dict(state["monitors"])
+            display.go_on(step, trained_s)
         checkpoints.discard_after(step)  # before the metrics that belong to them
         metrics = MetricsLog(folder.metrics)
         stack.callback(metrics.close)
