@@ -1,6 +1,7 @@
 """The command line: `azrl [verb] ...` and `python main.py [verb] ...`; no verb means train.
 
-Exit codes: 0 done, 2 wrong configuration or arguments, 130 and 143 stopped by SIGINT and SIGTERM.
+Exit codes: 0 done, 2 wrong configuration or arguments, 3 paused by an alarm, 130 and 143 stopped by SIGINT and
+SIGTERM.
 """
 
 from __future__ import annotations
