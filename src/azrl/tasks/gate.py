@@ -233,6 +233,8 @@ class Gate:
             raise _Refused(Reason.TRIVIAL, "identity")
         if trivial.constant([*answers, *(output for _, output in probed)]):
             raise _Refused(Reason.TRIVIAL, "constant")
+        if trivial.ignores_input(draft.program):
+            raise _Refused(Reason.TRIVIAL, "input ignored")
         if draft.kind is Kind.DEDUCTION and trivial.comment_leak(answers[0], draft.program):
             raise _Refused(Reason.LEAK, "output in comment")
         shown = len(pairs) // 2 if induction else 0

@@ -5,10 +5,11 @@ Absolute Zero's gate has none of these checks; its released seeds hold identitie
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Sequence
 
 from azrl.tasks.judge import call, render
-from azrl.tasks.normalise import normalise
+from azrl.tasks.normalise import normalise, parse
 
 READABLE = 4
 """Shorter texts are found in any other by chance, so finding them there is no leak."""
@@ -31,6 +32,17 @@ def identity(inputs: Sequence[str], outputs: Sequence[str]) -> bool:
 def constant(outputs: Sequence[str]) -> bool:
     """Every output, on distinct inputs, is the same; fewer than three prove nothing."""
     return len(outputs) >= 3 and len(set(outputs)) == 1
+
+
+def ignores_input(program: str) -> bool:
+    """Whether `f` reads none of its parameters: for an input such as `[]` or None, which has too few variants to
+    show that the output is constant."""
+    [entry] = [n for n in parse(program).body if isinstance(n, ast.FunctionDef) and n.name == "f"]
+    given = entry.args
+    named = [*given.posonlyargs, *given.args, *given.kwonlyargs, *filter(None, (given.vararg, given.kwarg))]
+    names = {argument.arg for argument in named}
+    read = (n.id for n in ast.walk(entry) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load))
+    return names.isdisjoint(read)
 
 
 def readable(answer: str | None, text: str) -> bool:
