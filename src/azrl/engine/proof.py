@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from azrl.errors import UserError
 
-class SyncMismatch(RuntimeError):
+
+class SyncMismatch(UserError):
     """Engine and learner disagree beyond tolerance; the message holds the numbers."""
 
 
