@@ -71,6 +71,8 @@ def choices(config: Config) -> list[tuple[str, str]]:
     """What a run would use, name and choice; starts the executor for a moment to see that it works."""
     template: str = config.model.template
     found, why = machine.gpus()
+    if config.engine.device == "cpu":
+        found, why = (), "engine.device: cpu"
     folder = Path(config.paths.runs) / (config.run.name or "<preset>-<time>")
     rows = [
         ("run folder", str(folder) + (" (is there already)" if folder.exists() else "")),

@@ -167,7 +167,7 @@ def test_the_default_preset_without_a_gpu_says_what_runs_instead(
     monkeypatch.chdir(ROOT)
     assert cli.main([]) == 2
     text = capsys.readouterr().err
-    assert "an NVIDIA GPU: Qwen/Qwen2.5-Coder-3B has about 3 billion parameters" in text
+    assert "an NVIDIA GPU: Qwen/Qwen2.5-Coder-1.5B has about 1.5 billion parameters" in text
     assert "python main.py --config config/smoke.yaml" in text
     assert "python main.py --config config/cpu.yaml" in text
     assert "--config config/config.yaml" not in text
@@ -178,7 +178,8 @@ def test_the_default_preset_without_a_gpu_says_what_runs_instead(
 def test_the_default_preset_with_a_gpu_trains(monkeypatch: pytest.MonkeyPatch, trained: list[Any]) -> None:
     monkeypatch.setattr(machine, "gpus", lambda: ((machine.Gpu("A40", 48 * machine.GIB),), ""))
     assert cli.main([]) == 7
-    assert trained[0][0].model.name == "Qwen/Qwen2.5-Coder-3B"
+    assert trained[0][0].model.name == "Qwen/Qwen2.5-Coder-1.5B"
+    assert trained[0][0].engine.device == "cuda"
 
 
 @pytest.mark.parametrize(

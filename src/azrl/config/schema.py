@@ -71,8 +71,10 @@ class Model(Section):
 class EngineSection(Section):
     backend: Literal["torch", "scripted"] = "torch"
     """`torch`: the embedded engine; `scripted`: a deterministic stand-in that tests the loop."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the model samples and trains; auto takes the first GPU if there is one."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Decode precision; auto takes bfloat16 where the CPU has it."""
+    """Decode precision; auto takes bfloat16 on a GPU, and where the CPU has it."""
     threads: PositiveInt = 1
     """OpenMP threads, for generation and update alike."""
     batch_rows: PositiveInt = 128

@@ -66,8 +66,14 @@ def _torch(config: Config, failures: Path | None) -> Policy:
     from azrl.rl.learner import TorchLearner
 
     torch.set_num_threads(config.engine.threads)
-    dtype = auto_dtype() if config.engine.dtype == "auto" else getattr(torch, config.engine.dtype)
+    cuda = torch.cuda.is_available()
+    if config.engine.device == "cuda" and not cuda:
+        raise UserError("engine.device=cuda: torch finds no GPU here; python main.py doctor says more")
+    device = "cuda" if cuda and config.engine.device != "cpu" else "cpu"
+    auto = torch.bfloat16 if device == "cuda" else auto_dtype()
+    dtype = auto if config.engine.dtype == "auto" else getattr(torch, config.engine.dtype)
     model, tokenizer = load_model(config.model.name)
+    model.to(torch.device(device))
     name = template_name(tokenizer) if config.model.template == "auto" else config.model.template
     try:
         engine = TorchEngine(
