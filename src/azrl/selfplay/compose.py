@@ -73,7 +73,7 @@ def _torch(config: Config, failures: Path | None) -> Policy:
     auto = torch.bfloat16 if device == "cuda" else auto_dtype()
     dtype = auto if config.engine.dtype == "auto" else getattr(torch, config.engine.dtype)
     model, tokenizer = load_model(config.model.name)
-    model.to(torch.device(device))
+    torch.nn.Module.to(model, device)
     name = template_name(tokenizer) if config.model.template == "auto" else config.model.template
     try:
         engine = TorchEngine(
