@@ -7,9 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from azrl.config.schema import Selfplay
 from azrl.engine import Completion, Request, ScriptedEngine
 from azrl.executor import Job, Limits, Result, Status, open_executor
 from azrl.executor.mock import MockExecutor
+from azrl.selfplay.credit import solver_earnings
 from azrl.selfplay.solver import Attempt, Group, Solver
 from azrl.tasks.normalise import program_key
 from azrl.tasks.prompts import build_template
@@ -141,12 +143,12 @@ def test_trouble_of_the_executor_is_no_verdict() -> None:
         assert group.solved == 0
 
 
-def test_a_program_of_the_probe_is_neither_run_nor_judged() -> None:
-    executor = Recorder()
-    [attempt, other] = judged(INDUCTION, "def f(y):\n    return y + 4 + 0", ADD, executor=executor)
-    assert (attempt.correct, attempt.reason) == (None, "held_out")
-    assert other.correct is True
-    assert [job.program for job in executor.asked[0]] == [ADD]
+def test_a_program_of_the_probe_is_judged_but_not_trained_on() -> None:
+    [attempt, other] = judged(INDUCTION, "def f(y):\n    return y + 4 + 0", ADD, executor=Recorder())
+    assert (attempt.correct, attempt.trainable) == (True, False)
+    assert (other.correct, other.trainable) == (True, True)
+    earned = solver_earnings([Group(INDUCTION, "p", (attempt, other))], Selfplay())
+    assert [e.completion for e in earned] == [other.completion]
 
 
 def test_attempts_are_judged_in_waves_and_none_is_lost() -> None:

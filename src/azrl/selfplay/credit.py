@@ -31,7 +31,7 @@ class Earned:
 
 
 def solver_earnings(groups: Sequence[Group], settings: Selfplay) -> list[Earned]:
-    """Every judged attempt of every group."""
+    """Every attempt of every group that has a verdict and may be trained on."""
     return [
         Earned(
             (group.task.kind.value, SOLVER),
@@ -41,6 +41,7 @@ def solver_earnings(groups: Sequence[Group], settings: Selfplay) -> list[Earned]
         )
         for group in groups
         for attempt in group.judged
+        if attempt.trainable
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from azrl.engine.base import Completion, Engine, Request
@@ -19,13 +19,14 @@ _WAVE = 8  # groups judged in one call, so that judging overlaps with the genera
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One judged answer. `correct` None is no verdict, and so no reward: the executor had trouble, or the answer
-    is a program of the frozen probe, which nothing may train on."""
+    """One judged answer. `correct` None is no verdict, and so no reward: the executor had trouble. A program of
+    the frozen probe is judged as any other, so that the task's solve rate stays true, but is not `trainable`."""
 
     completion: Completion
     answer: str | None  # None: malformed
     correct: bool | None
     reason: str
+    trainable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +104,6 @@ class Solver:
                 jobs.append(Job(task.program, answers, self._limits))
             elif task.kind is Kind.INDUCTION:
                 for text in answers:
-                    if self._is_held_out(text):
-                        continue
                     places[g, text] = (len(jobs), 0)
                     jobs.append(Job(text, task.inputs[task.shown :], self._limits))
         results = self._executor.run(jobs) if jobs else []
@@ -128,11 +127,11 @@ class Solver:
                 elif task.kind is Kind.DEDUCTION:
                     correct = judge.equal(answer, task.outputs[0])
                     attempts.append(Attempt(completion, answer, correct, "right" if correct else reason))
-                elif (g, answer) not in places:
-                    attempts.append(Attempt(completion, answer, None, "held_out"))
                 else:
                     job, position = places[g, answer]
-                    attempts.append(_verdict(task, completion, answer, results[job], position))
+                    attempt = _verdict(task, completion, answer, results[job], position)
+                    held_out = task.kind is Kind.INDUCTION and self._is_held_out(answer)
+                    attempts.append(replace(attempt, trainable=False) if held_out else attempt)
             groups.append(Group(task, prompt, tuple(attempts)))
         return groups
 
