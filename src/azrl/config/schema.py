@@ -85,7 +85,7 @@ class EngineSection(Section):
     """Nucleus mass of rollouts."""
     sync_tolerance: PositiveFloat | None = None
     """Largest |log-probability difference| between engine and learner after a sync before the run stops;
-    null means 1e-3 in float32 and 0.5 in bfloat16 for the worst token (the mean must be a tenth of it)."""
+    null means 1e-3 in float32 and 1.0 in bfloat16 for the worst token (the mean must be a tenth of it)."""
 
 
 class ExecutorSection(Section):

@@ -25,8 +25,9 @@ from azrl.selfplay.sync import Sync
 from azrl.tasks.gate import Gate, GateLimits
 from azrl.tasks.prompts import build_template
 from azrl.tasks.prompts.base import Template
+from azrl.tasks.types import Kind
 
-_SYNC_PROBES = 8
+_SYNC_PROBES = 32
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def _torch(config: Config, failures: Path | None) -> Policy:
     learner = TorchLearner(
         model, config.training, pad_id=tokenizer.pad_token_id, dtype=dtype, on_failure=failures
     )
-    tolerance = config.engine.sync_tolerance or (0.5 if dtype is torch.bfloat16 else 1e-3)
+    tolerance = config.engine.sync_tolerance or (1.0 if dtype is torch.bfloat16 else 1e-3)
     real = name == "think" or model.num_parameters() > LARGEST_TOY  # whatever template it was given
     return Policy(engine, learner, _template(config, name), tokenizer.encode, tolerance, real)
 
@@ -170,6 +171,11 @@ def _sync_probes(policy: Policy) -> list[tuple[list[int], list[int]]]:
     probes = []
     for task in load_probe()[:_SYNC_PROBES]:
         prompt = policy.encode(policy.template.solve(task))
-        whole = policy.encode(policy.template.solve(task) + task.outputs[0])
+        answer = {
+            Kind.DEDUCTION: task.outputs[0],
+            Kind.ABDUCTION: task.inputs[0],
+            Kind.INDUCTION: task.program,
+        }
+        whole = policy.encode(policy.template.solve(task) + answer[task.kind])
         probes.append((prompt, whole[len(prompt) :] or whole[-1:]))
     return probes
