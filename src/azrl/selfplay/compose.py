@@ -27,7 +27,7 @@ from azrl.tasks.prompts import build_template
 from azrl.tasks.prompts.base import Template
 from azrl.tasks.types import Kind
 
-_SYNC_PROBES = 32
+_SYNC_PROBES = 18
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ class Group:
 _ORDER = {Kind.INDUCTION: 0, Kind.ABDUCTION: 1, Kind.DEDUCTION: 2}
 
 # An induction answer that the executor could not even call is malformed, not wrong.
-_NO_PROGRAM = ("SyntaxError", "NoFunction")
+_NO_PROGRAM = ("SyntaxError", "IndentationError", "TabError", "NoFunction")
 
 # What one input does to the whole job, and so to the other inputs in it.
 _ENDED = (Status.TIMEOUT, Status.MEMORY, Status.CRASH)
@@ -166,7 +166,7 @@ def _verdict(task: Task, completion: Completion, answer: str, result: Result, po
     """Compare what the executor gave with the gold, here and not in the process that ran the answer."""
     if result.status is Status.INFRA:
         return Attempt(completion, answer, None, "infra")
-    if result.error in _NO_PROGRAM:
+    if task.kind is Kind.INDUCTION and result.error in _NO_PROGRAM:
         return Attempt(completion, None, False, result.error)
     if result.status is not Status.OK:
         return Attempt(completion, answer, False, result.error or result.status.value)
