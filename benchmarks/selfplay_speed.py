@@ -43,13 +43,13 @@ from azrl.evals.items import held_out
 from azrl.models.corpus import executed, tasks_of
 from azrl.models.load import load_model
 from azrl.models.tiny import build_tiny
+from azrl.models.warmstart import outputs_by
 from azrl.rl.advantages import estimate
 from azrl.rl.types import Sample
 from azrl.runs.clock import PhaseClock
 from azrl.seeding import derive
 from azrl.selfplay.compose import build_policy, composed
 from azrl.selfplay.credit import solver_earnings
-from azrl.selfplay.execution import outputs_of
 from azrl.selfplay.loop import Parts, SelfPlay
 from azrl.tasks.types import KINDS, Task
 
@@ -82,7 +82,7 @@ def draw_tasks(parts: Parts, count: int) -> list[Task]:
     """Executed tasks of one to four statements, the kinds in turn; none of the frozen probe's programs."""
 
     def execute(jobs: Any) -> Any:
-        return outputs_of(parts.executor, parts.limits, jobs)
+        return outputs_by(parts.executor)(jobs)
 
     drawn = executed(Random(0), (1, 2, 3, 4), execute, seen=set(held_out()), distinct=True)
     return [tasks_of(*item)[KINDS[i % len(KINDS)]] for i, item in enumerate(islice(drawn, count))]
