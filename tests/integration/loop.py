@@ -28,9 +28,9 @@ class Watched(SelfPlay):
         self.updates: list[Sequence[Sample]] = []
         honest = parts.learner.update
 
-        def update(samples: Sequence[Sample], *, seed: int) -> dict[str, float]:
+        def update(samples: Sequence[Sample], *, seed: int, progress: float = 0.0) -> dict[str, float]:
             self.updates.append(samples)
-            return honest(samples, seed=seed)
+            return honest(samples, seed=seed, progress=progress)
 
         parts.learner.update = update  # type: ignore[method-assign]
 

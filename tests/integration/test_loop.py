@@ -273,7 +273,7 @@ def test_what_the_learner_says_of_two_updates_is_joined_and_hides_nothing(tmp_pa
         play.seed()
         taken: list[Sequence] = []
 
-        def update(samples: Sequence, *, seed: int) -> dict[str, float]:
+        def update(samples: Sequence, *, seed: int, progress: float = 0.0) -> dict[str, float]:
             taken.append(samples)
             return said[len(taken) - 1]
 

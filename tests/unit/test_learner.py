@@ -192,6 +192,15 @@ def test_the_reference_holds_the_policy_back():
     assert found[20.0] < 0.5 * found[0.0]
 
 
+def test_the_learning_rate_falls_with_the_run_when_it_is_asked_to():
+    rates = {}
+    for schedule in ("constant", "linear"):
+        subject = learner(lr_schedule=schedule, warmup_steps=2, minibatches=1, learning_rate=1e-3)
+        rates[schedule] = [subject.update(draw(), seed=0, progress=p)["lr"] for p in (0.0, 0.25, 0.75, 1.0)]
+    assert rates["constant"] == pytest.approx([0.5e-3, 1e-3, 1e-3, 1e-3])
+    assert rates["linear"] == pytest.approx([0.5e-3, 0.75e-3, 0.25e-3, 0.0])
+
+
 def test_warm_up_is_linear():
     subject = learner(warmup_steps=4, minibatches=1, learning_rate=1e-3)
     rates = [subject.update(draw(), seed=step)["lr"] for step in range(6)]

@@ -154,6 +154,9 @@ class Selfplay(Section):
     """Proposals a step, over all kinds."""
     k_references: NonNegativeInt = 2
     """Reference programs shown to the proposer."""
+    composites: NonNegativeInt = 0
+    """Drafts a step, besides the proposals, that join two of the buffer's programs into a longer one (Absolute Zero's
+    composite functions): bins that the proposer does not reach by itself get tasks to practise."""
     spec: bool = True
     """Ask the proposer for a difficulty bin. Without references and spec a proposer collapses."""
     n_samples: int = Field(default=8, ge=2)
@@ -163,8 +166,8 @@ class Selfplay(Section):
     practise: NonNegativeInt = 16
     """Buffer tasks practised a step, besides the newly admitted ones."""
     practise_first: bool = False
-    """Update on the practised tasks while the sandbox still judges the new ones: two updates a step, each with
-    statistics of its own. Nothing waits for the sandbox then. Needs `solver_rollouts: reuse`."""
+    """Update on the practised tasks while the sandbox still runs the drafts: two updates a step, each with
+    statistics of its own. Hardly anything waits for the sandbox then. Needs `solver_rollouts: reuse`."""
     max_new_tasks: PositiveInt = 32
     """Most newly admitted tasks solved in the step that admits them; the rest wait in the buffer."""
     seed_batch_factor: NonNegativeInt = 4
@@ -203,6 +206,9 @@ class Training(Section):
     beta2: float = Field(default=0.98, ge=0.0, lt=1.0)
     warmup_steps: NonNegativeInt = 0
     """Optimizer steps of linear warm-up."""
+    lr_schedule: Literal["constant", "linear"] = "constant"
+    """`linear`: the learning rate falls to zero as the run nears its end (`run.iterations` or `run.time_limit_s`,
+    whichever is nearer; after a clock, a repeated run is not the same to the bit)."""
     max_grad_norm: PositiveFloat = 1.0
     clip_low: PositiveFloat = 0.2
     clip_high: PositiveFloat = 0.28

@@ -53,10 +53,10 @@ OPERATIONS: tuple[tuple[str, str, str], ...] = (
 )
 CONDITIONS: dict[str, tuple[str, ...]] = {
     INT: ("{x} > {k}", "{x} < {k}", "{x} % 2 == 0"),
-    LIST: ("len({x}) > {m}", "{k} in {x}", "{x}[0] > {k}"),
-    STR: ("len({x}) > {m}", "'{c}' in {x}"),
+    LIST: ("len({x}) > 2", "{k} in {x}", "{x}[0] > {k}"),
+    STR: ("len({x}) > 2", "'{c}' in {x}"),
 }
-LETTERS = "abcdef"
+LETTERS = "abcd"
 
 
 def _fill(rng: Random, text: str, operand: str) -> str:
@@ -64,7 +64,7 @@ def _fill(rng: Random, text: str, operand: str) -> str:
     if not enclosed and isinstance(ast.parse(operand, mode="eval").body, ast.BinOp):
         operand = f"({operand})"
     return text.format(
-        x=operand, k=rng.randint(0, 9), m=rng.randint(2, 4), c=rng.choice(LETTERS), d=rng.choice(LETTERS)
+        x=operand, k=rng.randint(0, 5), m=rng.randint(2, 3), c=rng.choice(LETTERS), d=rng.choice(LETTERS)
     )
 
 
@@ -96,9 +96,8 @@ def _statement(rng: Random, types: dict[str, str]) -> str:
     if shape < 0.4:
         body, _ = _expression(rng, name, kind, want=kind, two=0.0)
         if kind == LIST and rng.random() < 0.5:
-            reach = rng.randint(2, 3)
-            step = f"v{rng.choice((' + ', ' * '))}{rng.randint(2, 5)}"
-            return f"for v in {name}[:{reach}]:\n        {name} = {name} + [{step}]"
+            step = f"v{rng.choice((' + ', ' * '))}{rng.randint(2, 3)}"
+            return f"for v in {name}[:2]:\n        {name} = {name} + [{step}]"
         return f"for v in range({rng.randint(2, 3)}):\n        {name} = {body}"
     expression, result = _expression(rng, name, kind)
     fresh = [n for n in "yz" if n not in types]
@@ -140,10 +139,10 @@ def _reads(text: str, name: str) -> bool:
 def argument(rng: Random, kind: str) -> str:
     """A literal argument of the given type, as canonical text."""
     if kind == INT:
-        return repr(rng.randint(0, 12))
+        return repr(rng.randint(0, 9))
     if kind == LIST:
-        return repr([rng.randint(0, 9) for _ in range(rng.randint(2, 4))])
-    return repr("".join(rng.choice(LETTERS) for _ in range(rng.randint(2, 4))))
+        return repr([rng.randint(0, 5) for _ in range(rng.randint(2, 3))])
+    return repr("".join(rng.choice(LETTERS) for _ in range(rng.randint(2, 3))))
 
 
 def operations(source: str) -> int:

@@ -68,8 +68,9 @@ class TorchLearner:
             fused=True,
         )
 
-    def update(self, samples: Sequence[Sample], *, seed: int) -> dict[str, float]:
-        """Train on `samples`; which go together is a function of `seed` alone.
+    def update(self, samples: Sequence[Sample], *, seed: int, progress: float = 0.0) -> dict[str, float]:
+        """Train on `samples`; which go together is a function of `seed` alone. `progress` is the share of the run
+        that is over, 0 to 1: what a schedule goes by.
 
         Metrics: `loss`, `grad_norm` (before clipping; both means over steps), `lr` (of the last step) and, per
         completion token, `entropy_exact` (nats, of the whole distribution), `kl` (k3, old against new policy),
@@ -81,7 +82,7 @@ class TorchLearner:
         try:
             if not all(np.isfinite((sample.advantage, *sample.logprobs)).all() for sample in samples):
                 raise NonFinite("a sampler log-probability or an advantage is not finite")
-            return self._update(samples, seed)
+            return self._update(samples, seed, progress)
         except NonFinite as error:
             self.optimizer.zero_grad()
             if self.on_failure is None:
@@ -133,7 +134,7 @@ class TorchLearner:
             self.optimizer.state[parameter] = {part: moments[f"{name}.{part}"].to(device) for part in MOMENTS}
         self.version = version
 
-    def _update(self, samples: Sequence[Sample], seed: int) -> dict[str, float]:
+    def _update(self, samples: Sequence[Sample], seed: int, progress: float) -> dict[str, float]:
         config, pairs = self.config, [(sample.prompt_ids, sample.token_ids) for sample in samples]
         rows = rows_of(pairs)
         rng = np.random.default_rng(seed)
@@ -149,7 +150,7 @@ class TorchLearner:
         totals: dict[str, float] = defaultdict(float)
         largest = 0.0
         for minibatch in steps:
-            for count, metrics in self._step(minibatch, samples, old):
+            for count, metrics in self._step(minibatch, samples, old, progress):
                 largest = max(largest, metrics.pop("ratio_max", 0.0))
                 for name, value in metrics.items():
                     totals[name] += count * value
@@ -162,7 +163,7 @@ class TorchLearner:
         }
 
     def _step(
-        self, minibatch: Sequence[Row], samples: Sequence[Sample], old: dict[int, Tensor]
+        self, minibatch: Sequence[Row], samples: Sequence[Sample], old: dict[int, Tensor], progress: float
     ) -> list[tuple[int, dict[str, float]]]:
         """One optimizer step; what was measured, each with the number of things that it is a mean over."""
         config = self.config
@@ -185,8 +186,9 @@ class TorchLearner:
         norm = torch.nn.utils.clip_grad_norm_(self._named.values(), config.max_grad_norm).item()
         if not math.isfinite(norm):
             raise NonFinite(f"the gradient norm is {norm} at optimizer step {self.version + 1}")
-        warm = min(1.0, (self.version + 1) / max(config.warmup_steps, 1))
-        self.optimizer.param_groups[0]["lr"] = config.learning_rate * warm
+        self.optimizer.param_groups[0]["lr"] = config.learning_rate * _share(
+            config, self.version + 1, progress
+        )
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.version += 1
@@ -204,6 +206,12 @@ class TorchLearner:
         return {
             f"{n}.{part}": state[p][part] for n, p in self._named.items() if p in state for part in MOMENTS
         }
+
+
+def _share(config: Training, step: int, progress: float) -> float:
+    """What part of the learning rate optimizer step `step`, counted from 1, takes."""
+    warm = min(1.0, step / max(config.warmup_steps, 1))
+    return warm * max(0.0, 1.0 - progress) if config.lr_schedule == "linear" else warm
 
 
 def _check(samples: Sequence[Sample]) -> None:

@@ -25,8 +25,9 @@ class Learner(Protocol):
 
     version: int  # optimizer steps taken
 
-    def update(self, samples: Sequence[Sample], *, seed: int) -> dict[str, float]:
-        """One pass of optimizer steps over the samples; metrics such as loss, grad_norm, entropy, kl."""
+    def update(self, samples: Sequence[Sample], *, seed: int, progress: float = 0.0) -> dict[str, float]:
+        """One pass of optimizer steps over the samples; metrics such as loss, grad_norm, entropy, kl. `progress`
+        is the share of the run that is over, 0 to 1, for schedules."""
         ...
 
     def weights(self) -> Mapping[str, Any]:

@@ -18,6 +18,7 @@ from azrl.executor import Executor, Limits, open_executor
 from azrl.preflight import LARGEST_TOY
 from azrl.rl.baseline import CellBaseline
 from azrl.rl.types import Learner
+from azrl.selfplay.composer import Composer
 from azrl.selfplay.loop import Clock, Parts
 from azrl.selfplay.proposer import Proposer
 from azrl.selfplay.solver import Solver
@@ -27,7 +28,7 @@ from azrl.tasks.prompts import build_template
 from azrl.tasks.prompts.base import Template
 from azrl.tasks.types import Kind
 
-_SYNC_PROBES = 18
+_SYNC_PROBES = 9
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,7 @@ def composed(config: Config, policy: Policy, buffer: TaskBuffer, clock: Clock) -
             ),
             fits=fits,
             proposer=Proposer(config, policy.template, buffer, fits),
+            composer=Composer(buffer, config.run.seed),
             solver=Solver(policy.template, policy.engine, executor, limits, pool, held_out()),
             curriculum=curriculum,
             sampler=CurriculumSampler(curriculum, config.run.seed),

@@ -18,6 +18,7 @@ from azrl.rl.advantages import estimate
 from azrl.rl.baseline import CellBaseline
 from azrl.rl.types import Learner, Sample
 from azrl.seeding import derive, generator
+from azrl.selfplay.composer import Composer
 from azrl.selfplay.credit import PROPOSER, SOLVER, Earned, proposer_earnings, shuffled, solver_earnings
 from azrl.selfplay.execution import observe
 from azrl.selfplay.measure import Step, measure
@@ -51,6 +52,7 @@ class Parts:
     gate: Gate
     fits: Callable[[str], bool]
     proposer: Proposer
+    composer: Composer
     solver: Solver
     curriculum: Curriculum
     sampler: CurriculumSampler
@@ -61,11 +63,11 @@ class Parts:
 
 @dataclass
 class _Round:
-    """What one step's proposals came to, and the practice that went on while the sandbox ran them."""
+    """What one step's proposals came to."""
 
     proposals: list[Proposal]
     verdicts: dict[int, Verdict] = field(default_factory=dict)
-    practice: list[Future[list[Group]]] = field(default_factory=list)
+    composites: list[Verdict] = field(default_factory=list)
 
     @property
     def admitted(self) -> list[Task]:
@@ -106,32 +108,42 @@ class SelfPlay:
         settings, counts = self.parts.config.selfplay, Counter[str]()
         for i in range(settings.seed_batch_factor):
             with self.parts.buffer.transaction():
-                played = self._propose(step=-i - 1, practise=False)
+                played = self._propose(step=-i - 1, meanwhile=lambda: None)
                 self._store(played, step=0)
             counts.update(v.reason for v in played.verdicts.values())
         return counts
 
-    def step(self, step: int) -> Step:
-        """One iteration; afterwards learner and engine hold the new weights and the buffer what was learned."""
+    def step(self, step: int, progress: float = 0.0) -> Step:
+        """One iteration; afterwards learner and engine hold the new weights and the buffer what was learned.
+        `progress`: the share of the run that is over, for the learner's schedule."""
         p, settings = self.parts, self.parts.config.selfplay
         with p.buffer.transaction():
-            played = self._propose(step, practise=True)
-            fresh = played.admitted[: settings.max_new_tasks]
-            attempted = self._attempt(fresh, step)
-            lessons, groups = [], self._judged(played.practice)
-            if settings.practise_first and groups:
-                lessons.append(self._learn([], {}, groups, groups, step))
+            lessons: list[_Lesson] = []
+            practice: list[Future[list[Group]]] = []
+            groups: list[Group] = []
+
+            def meanwhile() -> None:
+                practice.extend(self._attempt(self._practice(step), step))
+                if settings.practise_first:
+                    groups.extend(self._judged(practice))
+                    lessons.append(self._learn([], {}, groups, groups, step, progress))
+
+            played = self._propose(step, meanwhile)
+            attempted = self._attempt(played.admitted[: settings.max_new_tasks], step)
+            if settings.practise_first:
                 new = self._judged(attempted)
-                lessons.append(self._learn(played.proposals, played.verdicts, new, new, step))
+                lessons.append(self._learn(played.proposals, played.verdicts, new, new, step, progress))
                 groups += new
             else:
-                groups += self._judged(attempted)
+                groups += self._judged([*practice, *attempted])
                 trained = groups
                 if settings.solver_rollouts == "fresh":
                     trained = self._judged(
                         self._attempt([g.task for g in groups], step, purpose="fresh", n=1)
                     )
-                lessons.append(self._learn(played.proposals, played.verdicts, groups, trained, step))
+                lessons.append(
+                    self._learn(played.proposals, played.verdicts, groups, trained, step, progress)
+                )
             with p.clock.phase("sync"):
                 proof = p.sync()
 
@@ -144,6 +156,7 @@ class SelfPlay:
             p.buffer,
             played.proposals,
             played.verdicts,
+            played.composites,
             groups,
             [e for lesson in lessons for e in lesson.earned],
             [s for lesson in lessons for s in lesson.samples],
@@ -168,7 +181,8 @@ class SelfPlay:
         self.parts.baseline.load_state_dict(state["baseline"])
         self.parts.curriculum.load_state_dict(state["curriculum"])
 
-    def _propose(self, step: int, *, practise: bool) -> _Round:
+    def _propose(self, step: int, meanwhile: Callable[[], None]) -> _Round:
+        """Draft, and admit what the sandbox proves; `meanwhile` is done on this core while it runs the drafts."""
         p, settings = self.parts, self.parts.config.selfplay
         arms = p.sampler.draw(step, settings.batch_size)
         requests, asked = p.proposer.requests(arms, step)
@@ -178,16 +192,16 @@ class SelfPlay:
         parsed = [i for i, proposal in enumerate(played.proposals) if proposal.draft is not None]
 
         def execute(executions: Sequence[Execution]) -> list[Observation]:
-            # The sandbox runs the drafts on other cores while the engine practises old tasks.
             running = p.pool.submit(observe, p.executor, p.limits, executions)
-            if practise:
-                played.practice = self._attempt(self._practice(step), step)
+            meanwhile()
             with p.clock.phase("gate"):
                 return running.result()
 
         drafts = [d for i in parsed if (d := played.proposals[i].draft) is not None]
-        verdicts = map(self._askable, p.gate.admit(drafts, execute, p.buffer.known))
-        played.verdicts = dict(zip(parsed, verdicts, strict=True))
+        drafts += p.composer.drafts(p.sampler.draw(step, settings.composites, purpose="composites"), step)
+        verdicts = [self._askable(verdict) for verdict in p.gate.admit(drafts, execute, p.buffer.known)]
+        played.verdicts = dict(zip(parsed, verdicts, strict=False))
+        played.composites = verdicts[len(parsed) :]
         return played
 
     def _askable(self, verdict: Verdict) -> Verdict:
@@ -237,6 +251,7 @@ class SelfPlay:
         groups: Sequence[Group],
         trained: Sequence[Group],
         step: int,
+        progress: float,
     ) -> _Lesson:
         """One update on the proposals, whose worth `groups` measured, and on the solver's `trained` groups."""
         config = self.parts.config
@@ -252,7 +267,8 @@ class SelfPlay:
             return _Lesson([], [], {})
         samples = self._samples(earned)
         with self.parts.clock.phase("update"):
-            metrics = self.parts.learner.update(samples, seed=derive(config.run.seed, step, "update", part))
+            seed = derive(config.run.seed, step, "update", part)
+            metrics = self.parts.learner.update(samples, seed=seed, progress=progress)
         return _Lesson(earned, samples, metrics)
 
     def _samples(self, earned: Sequence[Earned]) -> list[Sample]:
@@ -277,7 +293,7 @@ class SelfPlay:
         ]
 
     def _store(self, played: _Round, step: int) -> None:
-        for verdict in played.verdicts.values():
+        for verdict in (*played.verdicts.values(), *played.composites):
             if verdict.task is not None:
                 self.parts.buffer.add(
                     verdict.task,
@@ -286,8 +302,11 @@ class SelfPlay:
                     step=step,
                     fingerprints=(verdict.fingerprint,),
                 )
-                if verdict.task.kind is not Kind.INDUCTION:
-                    self._recent.append(verdict.key)
+
+        own = [
+            v for v in played.verdicts.values() if v.task is not None and v.task.kind is not Kind.INDUCTION
+        ]
+        self._recent.extend(verdict.key for verdict in own)
 
     def _outcomes(self, groups: Sequence[Group]) -> list[Outcome]:
         bins = self.parts.config.tasks.bins

@@ -32,6 +32,7 @@ def measure(
     buffer: TaskBuffer,
     proposals: Sequence[Proposal],
     verdicts: Mapping[int, Verdict],
+    composites: Sequence[Verdict],
     groups: Sequence[Group],
     earned: Sequence[Earned],
     samples: Sequence[Sample],
@@ -61,6 +62,10 @@ def measure(
         {f"gate/{r}": n for r, n in sorted((refused + Counter(v.reason for v in verdicts.values())).items())}
     )
     metrics.update({f"curriculum/{arm}": n for arm, n in sorted(Counter(p.arm for p in proposals).items())})
+
+    if composites:
+        metrics["composites/tried"] = float(len(composites))
+        metrics["composites/admitted"] = float(sum(v.task is not None for v in composites))
 
     signals: dict[str, float] = {"admitted": len(admitted) / len(proposals)}
     if admitted:

@@ -14,6 +14,8 @@ from azrl.seeding import derive, generator
 from azrl.tasks.prompts.base import Malformed, Template
 from azrl.tasks.types import Draft, Kind, Spec, Task
 
+_FEW = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
@@ -94,8 +96,8 @@ class Proposer:
 
     def _references(self, spec: Spec, rng: np.random.Generator) -> list[Task]:
         if spec.kind is Kind.INDUCTION:
-            return self._buffer.references(None, 1, rng=rng, bins=(spec.bin,)) or self._buffer.references(
-                None, 1, rng=rng
-            )
+            # One of few programs would be asked about again and again: then any program of the buffer will do.
+            found = self._buffer.references(None, _FEW, rng=rng, bins=(spec.bin,))
+            return found[:1] if len(found) == _FEW else self._buffer.references(None, 1, rng=rng)
         k = self._config.selfplay.k_references
         return self._buffer.references(spec.kind, k, rng=rng) if k else []

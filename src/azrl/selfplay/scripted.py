@@ -49,8 +49,8 @@ class ScriptedLearner:
         self.version = 0
         self.skill = _FIRST_SKILL
 
-    def update(self, samples: Sequence[Sample], *, seed: int) -> dict[str, float]:
-        """Raise the skill towards its best; `seed` changes nothing, since nothing is drawn."""
+    def update(self, samples: Sequence[Sample], *, seed: int, progress: float = 0.0) -> dict[str, float]:
+        """Raise the skill towards its best; nothing is drawn and nothing scheduled, so the rest changes nothing."""
         self.version += 1
         share = sum(s.advantage > 0 for s in samples) / len(samples)
         self.skill += _RATE * share * (_BEST_SKILL - self.skill)

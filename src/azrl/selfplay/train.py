@@ -199,6 +199,11 @@ class _Run:
         self._log(first)
         self._checkpoint()
 
+    def _progress(self) -> float:
+        """The share of the run that was over before this step."""
+        limit = self.config.run.time_limit_s
+        return max((self.step - 1) / self.config.run.iterations, self.trained_s / limit if limit else 0.0)
+
     def _finished(self) -> bool:
         limit = self.config.run.time_limit_s
         late = limit is not None and self.trained_s >= limit
@@ -206,7 +211,7 @@ class _Run:
 
     def _step(self) -> None:
         self.step += 1
-        done = self.loop.step(self.step)
+        done = self.loop.step(self.step, self._progress())
         events = self.monitors.observe(self.step, done.signals)
         alarms = {f"alarm/{name}": 1.0 for name in sorted(self.monitors.ringing)}
         for event in events:
