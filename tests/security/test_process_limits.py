@@ -244,7 +244,7 @@ def test_a_job_whose_servers_keep_dying_is_infra(executor: ProcessExecutor) -> N
 
 
 def test_a_stopped_server_is_given_up(executor: ProcessExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("azrl.executor.batch._LOST_SECONDS", 0.5)
+    monkeypatch.setattr("azrl.executor.crew._LOST_SECONDS", 0.5)
     executor.run([HONEST, HONEST])
     for pid in executor.server_pids():
         os.kill(pid, signal.SIGSTOP)

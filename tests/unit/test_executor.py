@@ -12,6 +12,7 @@ import pytest
 
 from azrl.errors import UserError
 from azrl.executor import Executor, Job, Limits, Status, open_executor
+from azrl.executor.crew import PoolSettings
 from azrl.executor.open import _open_process
 from azrl.tasks import judge
 
@@ -324,7 +325,7 @@ def test_auto_is_process_or_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
         assert opened.name == "process"
     monkeypatch.setattr("azrl.executor.open.sys.platform", "darwin")
     with pytest.raises(UserError, match="Linux"):
-        _open_process(1)
+        _open_process(PoolSettings(1))
 
 
 def test_missing_guest_code_is_a_clear_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

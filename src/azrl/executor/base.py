@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -37,13 +37,14 @@ class Job:
     """Run `f(<input>)` of `program` for each input text, each in a fresh namespace, in one fresh process.
 
     `variant` picks the interpreter: different variants have different hash seeds and address layouts,
-    so equal outputs across variants are evidence of determinism.
+    so equal outputs across variants are evidence of determinism. `fresh`: run it, whatever a cache may hold.
     """
 
     program: str
     inputs: Sequence[str]
     limits: Limits = field(default_factory=Limits)
     variant: int = 0
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,14 @@ class Executor(Protocol):
 
     def run(self, jobs: Sequence[Job]) -> list[Result]:
         """Run all jobs and return one Result each, in order. Never raises for what a program does."""
+        ...
+
+    def stream(self, jobs: Iterable[Job]) -> Iterator[tuple[int, Result]]:
+        """(index, result) of each job, once each, as they finish. Jobs are taken only as fast as results are."""
+        ...
+
+    def metrics(self) -> dict[str, float]:
+        """Counts since the start, and latencies in milliseconds, by name."""
         ...
 
     def describe(self) -> dict[str, str]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import threading
 import time
 import warnings
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from types import CodeType
 from typing import Any
 
@@ -42,12 +43,23 @@ class MockExecutor:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
 
     def run(self, jobs: Sequence[Job]) -> list[Result]:
         """Run all jobs; results in order."""
         with self._lock, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the parser's, about the programs' text
+            self._counts["jobs"] += len(jobs)
             return [_run(job) for job in jobs]
+
+    def stream(self, jobs: Iterable[Job]) -> Iterator[tuple[int, Result]]:
+        """Results as they are asked for, in order."""
+        for index, job in enumerate(jobs):
+            yield index, self.run([job])[0]
+
+    def metrics(self) -> dict[str, float]:
+        """How many jobs there were."""
+        return {"jobs": float(self._counts["jobs"])}
 
     def describe(self) -> dict[str, str]:
         """What holds, and what does not."""

@@ -41,6 +41,16 @@ class Reply:
     wall_us: int
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A child that has ended: its server's word on how, and what the child wrote. `flooded`: more than the cap,
+    for which it was killed."""
+
+    reply: Reply
+    data: bytes | bytearray
+    flooded: bool
+
+
 def request(job: int, admitted: Admitted) -> bytes:
     """What the server is told: numbers alone."""
     nanoseconds = [max(int(seconds * 1e9), 1) for seconds in (admitted.cpu_s, admitted.wall_s)]
@@ -62,8 +72,9 @@ def frames_cap(admitted: Admitted) -> int:
     return count * (_FRAME.size + max(_MAX_UTF8 * admitted.job.limits.output_chars, _MAX_UTF8 * _MAX_NAME))
 
 
-def verdict(admitted: Admitted, reply: Reply, data: bytes | bytearray, flooded: bool) -> Result:
-    """The Result of a job whose child ended as `reply` says after writing `data`."""
+def verdict(admitted: Admitted, ended: Ended) -> Result:
+    """The Result of a job whose child ended so."""
+    reply = ended.reply
     cpu_ms = reply.cpu_us / 1000
 
     def failed(status: Status, reason: str) -> Result:
@@ -77,14 +88,14 @@ def verdict(admitted: Admitted, reply: Reply, data: bytes | bytearray, flooded: 
         return failed(Status.TIMEOUT, "wall_limit")
     if code == -signal.SIGXCPU:
         return failed(Status.TIMEOUT, "cpu_limit")
-    if flooded:
+    if ended.flooded:
         return failed(Status.CRASH, "too_much_output")
     if code == _EXIT_OUT_OF_MEMORY:
         return failed(Status.MEMORY, "MemoryError")
     if code:
         return failed(Status.CRASH, f"signal {-code}" if code < 0 else f"exit {code}")
     try:
-        return _claim(admitted, data, cpu_ms)
+        return _claim(admitted, ended.data, cpu_ms)
     except ProtocolError as error:
         return failed(Status.CRASH, str(error))
 

@@ -1,0 +1,306 @@
+"""The workers and what waits for them: who runs what, and what becomes of it when a server fails.
+
+A server that is lost, or that answers a canary wrong, costs no job: what it had not answered for is run once more,
+elsewhere if it can be, and only a second failure is given to the caller, as INFRA. Used by one thread.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from azrl.errors import UserError
+from azrl.executor import canary, wire
+from azrl.executor.admit import admit
+from azrl.executor.base import Result, Status
+from azrl.executor.metrics import PoolMetrics
+from azrl.executor.server import Launcher, ServerLost
+from azrl.executor.wire import Ended
+from azrl.executor.worker import State, Task, Worker
+
+_QUICK_SECONDS = 0.005  # a child younger than this is not tended: most are gone by then
+_GRACE_SECONDS = 0.5  # past the wall limit, before the server is told to kill the child
+_LOST_SECONDS = 10.0  # past the wall limit, before the server is given up
+_START_SECONDS = 60.0
+_START_TRIES = 3  # servers of a variant that may fail to start in a row before its jobs are given up
+_HELD_SECONDS = 0.25  # a result waits no longer than this for its canary, once its server is free
+_KILLS = ("cpu_limit", "wall_limit", "too_much_output")
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSettings:
+    """`workers` for each variant in use. A canary after every `canary_every` jobs of a server, and before it
+    idles (0: none); a fresh server after `recycle_after` jobs; the cache's size in results (0: none)."""
+
+    workers: int
+    canary_every: int = 50
+    recycle_after: int = 20_000
+    cache_entries: int = 4096
+
+
+class Crew:
+    """`deliver` takes each task's result, once; `poll` is told which descriptors to watch."""
+
+    def __init__(
+        self,
+        launch: Launcher,
+        settings: PoolSettings,
+        metrics: PoolMetrics,
+        poll: select.epoll,
+        deliver: Callable[[Task, Result], None],
+    ):
+        self._launch, self._settings, self._metrics = launch, settings, metrics
+        self._poll, self._deliver = poll, deliver
+        self._workers: dict[int, list[Worker]] = {}  # by variant
+        self._waiting: dict[int, deque[Task]] = {}  # by variant
+        self._by_fd: dict[int, Worker] = {}
+        self._failures: dict[int, int] = {}  # by variant: starts that failed in a row
+        self._number = 0
+        self.start_error = ""
+
+    # What the loop calls
+
+    def add(self, task: Task) -> None:
+        """Queue a task."""
+        self._waiting.setdefault(task.job.variant, deque()).append(task)
+
+    def dispatch(self) -> None:
+        """Give every free worker something to do, and start as many as there is work for."""
+        for variant, queue in self._waiting.items():
+            workers = self._workers_of(variant)
+            for worker in workers:
+                if worker.state is State.FREE:
+                    self._feed(worker, queue)
+            starting = sum(worker.state is State.STARTING for worker in workers)
+            for worker in workers:
+                if worker.state is State.OFF and starting < len(queue):
+                    self._begin(worker)
+                    starting += 1
+
+    def on_event(self, fd: int) -> None:
+        """A watched descriptor is readable."""
+        worker = self._by_fd.get(fd)
+        if worker is None:
+            return
+        try:
+            if worker.state is State.STARTING:
+                if worker.server.ready():
+                    self._failures[worker.server.variant] = 0
+                    worker.state = State.FREE
+            elif (ended := worker.server.receive()) is not None:
+                self._ended(worker, ended)
+        except ServerLost:
+            self._lost(worker, "server_lost")
+        except UserError as error:
+            self._start_failed(worker, error)
+
+    def on_time(self) -> None:
+        """Tend what has run for a while, kill what outlives its limits, give up mute servers."""
+        now = time.monotonic()
+        for worker in self.workers():
+            age, task = now - worker.since, worker.task
+            if worker.state is State.STARTING and age > _START_SECONDS:
+                self._start_failed(worker, UserError("the fork server did not start: no greeting"))
+            if task is None or age <= _QUICK_SECONDS:
+                continue
+            if not worker.tended:
+                worker.tended = True
+                worker.server.tend()
+            assert task.admitted is not None  # it runs
+            if age > task.admitted.wall_s + _GRACE_SECONDS:
+                self._kill(worker)
+            if age > task.admitted.wall_s + _LOST_SECONDS:
+                worker.server.kill()
+
+    def timeout(self) -> float | None:
+        """Seconds until the next thing that time alone decides; None for never."""
+        states = [worker.state for worker in self.workers()]
+        if any(worker.task is not None and not worker.tended for worker in self.workers()):
+            return _QUICK_SECONDS
+        return 0.1 if State.BUSY in states or State.STARTING in states else None
+
+    def drop_unwanted(self) -> list[Task]:
+        """Forget tasks that nobody waits for any more and kill those that run; returns those that waited."""
+        dropped: list[Task] = []
+        for variant, queue in self._waiting.items():
+            dropped += [task for task in queue if not task.wanted]
+            self._waiting[variant] = deque(task for task in queue if task.wanted)
+        for worker in self.workers():
+            if worker.task is not None and not worker.task.wanted:
+                self._kill(worker)
+        return dropped
+
+    def stop(self) -> None:
+        """Stop every server."""
+        for worker in self.workers():
+            self._off(worker)
+
+    # What others may read
+
+    def workers(self) -> list[Worker]:
+        """Every worker."""
+        return [worker for workers in tuple(self._workers.values()) for worker in workers]
+
+    def queued(self) -> int:
+        """Jobs that wait."""
+        return sum(map(len, tuple(self._waiting.values())))
+
+    # A worker's life
+
+    def _workers_of(self, variant: int) -> list[Worker]:
+        if variant not in self._workers:
+            first = len(self._workers) * self._settings.workers
+            slots = range(first, first + self._settings.workers)
+            self._workers[variant] = [Worker(self._launch(variant, slot)) for slot in slots]
+        return self._workers[variant]
+
+    def _begin(self, worker: Worker) -> None:
+        worker.jobs, worker.since = 0, time.monotonic()
+        try:
+            worker.server.begin()
+        except UserError as error:
+            self._start_failed(worker, error)
+            return
+        worker.state = State.STARTING
+        self._by_fd[worker.server.fileno()] = worker
+        self._poll.register(worker.server.fileno(), select.EPOLLIN)
+
+    def _off(self, worker: Worker) -> None:
+        if worker.state is not State.OFF:
+            fd = worker.server.fileno()
+            self._poll.unregister(fd)
+            del self._by_fd[fd]
+        worker.server.stop()
+        worker.state = State.OFF
+
+    def _start_failed(self, worker: Worker, error: UserError) -> None:
+        """After some tries in a row nothing more is expected of the variant, and its jobs end."""
+        self._off(worker)
+        variant = worker.server.variant
+        self.start_error = str(error)
+        self._metrics.counts["start_failures"] += 1
+        self._failures[variant] = self._failures.get(variant, 0) + 1
+        if self._failures[variant] >= _START_TRIES and not any(w.alive for w in self._workers_of(variant)):
+            self._failures[variant] = 0
+            queue = self._waiting[variant]
+            while queue:
+                self._give_up(queue.popleft(), "server_start")
+
+    def _lost(self, worker: Worker, reason: str) -> None:
+        """The server is gone. What it answered before stands: a loss is no sign of wrong answers."""
+        self._off(worker)
+        self._metrics.counts["respawns"] += 1
+        task, worker.task = worker.task, None
+        self._release(worker)
+        if task is not None and not task.canary:
+            self._again(task, worker, reason)
+
+    def _kill(self, worker: Worker) -> None:
+        if not worker.killed:
+            worker.killed = True
+            worker.server.kill_child()
+
+    # A task's way
+
+    def _feed(self, worker: Worker, queue: deque[Task]) -> None:
+        """Give a free worker its next job, a canary first where one is due."""
+        held, settings = len(worker.held), self._settings
+        late = held and time.monotonic() - worker.held_since > _HELD_SECONDS
+        if held and (not queue or late or held >= settings.canary_every):
+            job, expected = canary.draw(worker.server.variant)
+            self._metrics.counts["canaries"] += 1
+            self._run(worker, Task(job, [], 0.0, canary=expected))
+            return
+        if not held and worker.jobs >= settings.recycle_after:
+            self._metrics.counts["recycled"] += 1
+            self._off(worker)
+            return
+        while queue and worker.state is State.FREE:
+            at = self._choose(worker, queue)
+            if at is None:
+                return
+            task = queue[at]
+            del queue[at]
+            self._run(worker, task)
+
+    def _choose(self, worker: Worker, queue: deque[Task]) -> int | None:
+        """The first task, unless it failed here before and another worker can have it."""
+        others = self._workers_of(worker.server.variant)
+        if queue[0].avoid is not worker or not any(w.alive for w in others if w is not worker):
+            return 0
+        return 1 if len(queue) > 1 else None
+
+    def _run(self, worker: Worker, task: Task) -> None:
+        admitted = admit(task.job)
+        if isinstance(admitted, Result):
+            self._deliver(task, admitted)
+            return
+        self._number += 1
+        task.admitted = admitted
+        request = wire.request(self._number, admitted)
+        worker.task, worker.state, worker.since = task, State.BUSY, time.monotonic()
+        worker.number, worker.tended, worker.killed = self._number, False, False
+        try:
+            worker.server.submit(request, wire.payload(admitted), wire.frames_cap(admitted))
+        except ServerLost:
+            self._lost(worker, "server_lost")
+
+    def _ended(self, worker: Worker, ended: Ended) -> None:
+        task = worker.task
+        if task is None or task.admitted is None or ended.reply.job != worker.number:
+            raise ServerLost("a reply to no request")
+        now = time.monotonic()
+        worker.task, worker.state = None, State.FREE
+        worker.jobs += 1
+        if ended.reply.status == wire.COULD_NOT_FORK:
+            self._again(task, worker, "could_not_fork")
+            return
+        result = wire.verdict(task.admitted, ended)
+        if task.canary:
+            self._confirm(worker, canary.passes(result, task.canary))
+            return
+        self._metrics.ran(now - worker.since)
+        if result.error in _KILLS:
+            self._metrics.counts[f"kills/{result.error}"] += 1
+        if not self._settings.canary_every:
+            self._deliver(task, result)
+            return
+        if not worker.held:
+            worker.held_since = now
+        worker.held.append((task, result))
+
+    def _confirm(self, worker: Worker, right: bool) -> None:
+        """A canary's end: what is held may go, or the server is retired and all of it is run again."""
+        if right:
+            self._release(worker)
+            return
+        self._metrics.counts["canaries_wrong"] += 1
+        self._metrics.counts["respawns"] += 1
+        self._off(worker)
+        held, worker.held = worker.held, []
+        for task, _ in reversed(held):
+            self._again(task, worker, "wrong_canary")
+
+    def _release(self, worker: Worker) -> None:
+        held, worker.held = worker.held, []
+        for task, result in held:
+            self._deliver(task, result)
+
+    def _again(self, task: Task, worker: Worker, reason: str) -> None:
+        """Run a task whose server failed once more, or give it up as the executor's own trouble."""
+        if task.canary:
+            self._confirm(worker, False)
+        elif task.attempt:
+            self._give_up(task, reason)
+        elif task.wanted:
+            task.attempt, task.avoid = 1, worker
+            self._metrics.counts["retries"] += 1
+            self._waiting[task.job.variant].appendleft(task)
+
+    def _give_up(self, task: Task, reason: str) -> None:
+        count = len(task.job.inputs)
+        self._metrics.counts["infra"] += 1
+        self._deliver(task, Result(Status.INFRA, (None,) * count, reason, 0.0, (reason,) * count))
