@@ -38,7 +38,7 @@ class PoolSettings:
     workers: int
     canary_every: int = 50
     recycle_after: int = 20_000
-    cache_entries: int = 4096
+    cache_entries: int = 0
 
 
 class Crew:

@@ -15,7 +15,7 @@ def open_executor(
     workers: int = 2,
     canary_every: int = 50,
     recycle_after: int = 20_000,
-    cache_entries: int = 4096,
+    cache_entries: int = 0,
     serves_real_model: bool = False,
     allow_unsafe_mock: bool = False,
 ) -> Executor:
