@@ -263,6 +263,10 @@ def test_an_interrupted_batch_leaves_a_working_executor(executor: ProcessExecuto
             executor.run([Job("import time\ndef f():\n    time.sleep(9)", ("",), Limits(wall_s=9.0))])
     finally:
         signal.signal(signal.SIGALRM, before)
+    deadline = time.monotonic() + 5
+    while executor.metrics()["in_flight"]:
+        assert time.monotonic() < deadline, "the child of an interrupted call must be killed"
+        time.sleep(0.01)
     assert executor.run([HONEST])[0].outputs == ("[1, 2, 3]",)
 
 

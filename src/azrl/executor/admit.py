@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 from azrl.executor.base import Job, Result, Status
 from azrl.tasks import judge
@@ -11,8 +12,9 @@ from azrl.tasks import judge
 MAX_INPUTS = 10_000
 MAX_INPUT_CHARS = 4 << 20  # of one job's inputs together
 MAX_SECONDS = 3600.0
-MAX_VARIANT = 63
+VARIANTS = range(64)
 NOT_LITERAL = "not_literal"
+_SHORT = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,10 @@ def refused(job: Job, reason: str) -> Result:
 
 def admit(job: Job) -> Admitted | Result:
     """The job with its inputs checked, or its REFUSED result."""
-    reason = _malformed(job)
+    try:
+        reason = _malformed(job)
+    except (AttributeError, TypeError):  # a field that is of no such kind at all
+        reason = "malformed"
     if reason:
         return refused(job, reason)
     calls = tuple(map(_arguments, job.inputs))
@@ -47,10 +52,17 @@ def admit(job: Job) -> Admitted | Result:
 
 
 def _arguments(text: str) -> str | None:
+    return _short_arguments(text) if len(text) <= _SHORT else _parsed(text)
+
+
+def _parsed(text: str) -> str | None:
     try:
         return judge.arguments(text)
     except judge.NotLiteral:
         return None
+
+
+_short_arguments = lru_cache(maxsize=1 << 14)(_parsed)  # the same inputs run in several interpreters
 
 
 def _malformed(job: Job) -> str:
@@ -62,7 +74,7 @@ def _malformed(job: Job) -> str:
         return "memory_limit"
     if not 0 < limits.output_chars <= judge.MAX_CHARS:
         return "output_limit"
-    if not 0 <= job.variant <= MAX_VARIANT:
+    if job.variant not in VARIANTS:
         return "variant"
     if not isinstance(job.program, str) or not isinstance(job.inputs, (list, tuple)):
         return "malformed"

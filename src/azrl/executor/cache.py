@@ -12,8 +12,9 @@ _OVERHEAD = 200  # characters' worth of an entry's fixed parts
 
 
 def key_of(job: Job) -> bytes | None:
-    """A digest that two jobs share only if they ask for the same thing; None for a job that asks to be run."""
-    if job.fresh:
+    """A digest that two jobs share only if they ask for the same thing; None for a job
+    that asks to be run, or that nothing can run."""
+    if job.fresh or not isinstance(job.inputs, (list, tuple)):
         return None
     asked = repr((job.program, tuple(job.inputs), job.limits, job.variant))
     return hashlib.blake2b(asked.encode("utf-8", "surrogatepass"), digest_size=16).digest()

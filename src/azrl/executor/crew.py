@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from azrl.errors import UserError
 from azrl.executor import canary, wire
-from azrl.executor.admit import admit
+from azrl.executor.admit import VARIANTS, admit, refused
 from azrl.executor.base import Result, Status
 from azrl.executor.metrics import PoolMetrics
 from azrl.executor.server import Launcher, ServerLost
@@ -26,6 +26,7 @@ _GRACE_SECONDS = 0.5  # past the wall limit, before the server is told to kill t
 _LOST_SECONDS = 10.0  # past the wall limit, before the server is given up
 _START_SECONDS = 60.0
 _START_TRIES = 3  # servers of a variant that may fail to start in a row before its jobs are given up
+_RETRY_SECONDS = 0.05
 _HELD_SECONDS = 0.25  # a result waits no longer than this for its canary, once its server is free
 _KILLS = ("cpu_limit", "wall_limit", "too_much_output")
 
@@ -64,7 +65,10 @@ class Crew:
     # What the loop calls
 
     def add(self, task: Task) -> None:
-        """Queue a task."""
+        """Queue a task, unless there can be no server for it."""
+        if task.job.variant not in VARIANTS:
+            self._deliver(task, refused(task.job, "variant"))
+            return
         self._waiting.setdefault(task.job.variant, deque()).append(task)
 
     def dispatch(self) -> None:
@@ -120,7 +124,9 @@ class Crew:
         states = [worker.state for worker in self.workers()]
         if any(worker.task is not None and not worker.tended for worker in self.workers()):
             return _QUICK_SECONDS
-        return 0.1 if State.BUSY in states or State.STARTING in states else None
+        if State.BUSY in states or State.STARTING in states:
+            return 0.1
+        return _RETRY_SECONDS if self.queued() else None  # no server could be started just now
 
     def drop_unwanted(self) -> list[Task]:
         """Forget tasks that nobody waits for any more and kill those that run; returns those that waited."""
@@ -258,14 +264,16 @@ class Crew:
         if ended.reply.status == wire.COULD_NOT_FORK:
             self._again(task, worker, "could_not_fork")
             return
+        self._metrics.ran(now - worker.since)
+        if not task.canary and worker.jobs < self._settings.recycle_after:
+            self._feed(worker, self._waiting[task.job.variant])  # its next job runs while this one is judged
         result = wire.verdict(task.admitted, ended)
         if task.canary:
             self._confirm(worker, canary.passes(result, task.canary))
             return
-        self._metrics.ran(now - worker.since)
         if result.error in _KILLS:
             self._metrics.counts[f"kills/{result.error}"] += 1
-        if not self._settings.canary_every:
+        if not self._settings.canary_every or worker.state is State.OFF:
             self._deliver(task, result)
             return
         if not worker.held:

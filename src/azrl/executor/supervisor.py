@@ -117,11 +117,10 @@ class Supervisor:
         now = time.monotonic()
         while self._inbox:
             call, index, job = self._inbox.popleft()
-            try:
-                key = None if self._cache is None else key_of(job)
-            except (AttributeError, TypeError) as error:
-                call.fail(TypeError(f"no Job: {error}"))
+            if not isinstance(job, Job):
+                call.fail(TypeError(f"an executor runs Jobs; this is a {type(job).__name__}"))
                 continue
+            key = None if self._cache is None else key_of(job)
             if key is not None and self._known(key, call, index):
                 self._metrics.counts["cache_hits"] += 1
                 continue

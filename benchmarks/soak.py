@@ -1,0 +1,133 @@
+"""A long run of jobs, some of them hostile, servers killed at will: nothing lost, nothing wrong, nothing left.
+
+    python benchmarks/soak.py [--jobs 1000000] [--hostile 0.1] [--workers 2] [--kill-every 30] [--json FILE]
+
+Every honest job has an answer of its own that this process computes itself; every hostile one has the statuses it
+may end in. Memory growth is this process's and the oldest server's, from a tenth of the way to the end: before
+that, caches fill. Exit code 1 if anything is amiss.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+
+from faults import as_expected, killing, soak_jobs
+
+from azrl.executor import Job, Status, open_executor
+from azrl.executor.pooled import PooledExecutor
+
+MAX_GROWTH_MB = 5.0
+
+
+def resident_mb(pid: int | str) -> float:
+    """Resident memory of a process in MB."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def descriptors() -> int:
+    """Open descriptors of this process."""
+    return len(os.listdir("/proc/self/fd"))
+
+
+def descendants(pid: int | str = "self") -> list[int]:
+    """Processes below one, whichever of its threads started them."""
+    found: list[int] = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, path.read_text().split()):
+            found += [child, *descendants(child)]
+    return found
+
+
+def soak(jobs: int, hostile: float, workers: int, kill_every_s: float, seed: int) -> dict[str, float]:
+    """Run it; counts and sizes by name."""
+    before, others = descriptors(), set(descendants())
+    seen = bytearray(jobs)
+    wrong = doubled = infra = done = hostiles = 0
+    waiting: dict[int, object] = {}
+
+    def asked() -> Iterator[Job]:
+        nonlocal hostiles
+        for index, (job, fate) in enumerate(soak_jobs(jobs, hostile, seed)):
+            waiting[index] = fate
+            hostiles += isinstance(fate, tuple)
+            yield job
+
+    start, host = time.perf_counter(), time.process_time()
+    first_mb = 0.0
+    with open_executor("process", workers=workers) as executor:
+        assert isinstance(executor, PooledExecutor)
+        with killing(executor, kill_every_s, seed) if kill_every_s else nullcontext([]) as killed:
+            for index, result in executor.stream(asked()):
+                doubled += seen[index]
+                seen[index] = 1
+                fate = waiting.pop(index)
+                if result.status is Status.INFRA:
+                    infra += 1
+                elif not as_expected(result, fate):  # type: ignore[arg-type]
+                    wrong += 1
+                    print(f"wrong: job {index} wanted {fate}, got {result}", file=sys.stderr)
+                done += 1
+                if done == max(jobs // 10, 1):
+                    first_mb = resident_mb("self")
+        last_mb = resident_mb("self")
+        metrics = executor.metrics()
+    seconds = time.perf_counter() - start
+    return {
+        "jobs": jobs,
+        "hostile": hostiles,
+        "lost": seen.count(0),
+        "doubled": doubled,
+        "wrong": wrong,
+        "infra": infra,
+        "servers_killed": len(killed),
+        "descriptors_before": before,
+        "descriptors_after": descriptors(),
+        "host_memory_mb": round(last_mb, 1),
+        "host_memory_growth_mb": round(last_mb - first_mb, 2),
+        "processes_left": len(set(descendants()) - others),
+        "seconds": round(seconds, 1),
+        "jobs_per_s": round(jobs / seconds),
+        "host_us_per_job": round((time.process_time() - host) / jobs * 1e6),
+        **{f"executor/{name}": round(value, 3) for name, value in metrics.items()},
+    }
+
+
+def amiss(outcome: dict[str, float]) -> list[str]:
+    """What went wrong, by name."""
+    faults = [name for name in ("lost", "doubled", "wrong", "processes_left") if outcome[name]]
+    if outcome["descriptors_before"] != outcome["descriptors_after"]:
+        faults.append("descriptors")
+    if outcome["host_memory_growth_mb"] > MAX_GROWTH_MB:
+        faults.append("host_memory_growth_mb")
+    return faults
+
+
+def main() -> None:
+    """Run, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--jobs", type=int, default=1_000_000)
+    parser.add_argument("--hostile", type=float, default=0.1)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--kill-every", type=float, default=30.0, help="mean seconds; 0: never")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    outcome = soak(args.jobs, args.hostile, args.workers, args.kill_every, args.seed)
+    print(json.dumps(outcome, indent=2))
+    if args.json:
+        args.json.write_text(json.dumps(outcome, indent=2) + "\n")
+    faults = amiss(outcome)
+    if faults:
+        sys.exit(f"amiss: {', '.join(faults)}")
+
+
+if __name__ == "__main__":
+    main()
