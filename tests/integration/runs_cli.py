@@ -92,9 +92,9 @@ def logged(run: Path) -> int:
 
 
 def metrics(run: Path) -> list[dict[str, Any]]:
-    """All steps, timings aside."""
+    """All steps, timings and the executor's own counts aside."""
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in row.items() if not k.startswith("time/")} for row in rows]
+    return [{k: v for k, v in row.items() if not k.startswith(("time/", "executor/"))} for row in rows]
 
 
 def database(path: Path) -> dict[str, list[tuple[Any, ...]]]:

@@ -75,7 +75,19 @@ def _step(step: int, done: float, rng: random.Random) -> dict[str, float]:
         "other": 0.02,
     }
     line |= {f"time/{name}": mean * (0.9 + 0.2 * rng.random()) for name, mean in phases.items()}
+    line |= {
+        f"executor/{name}_p{p}": p / 20 + rng.random()
+        for name in ("latency_ms", "run_ms")
+        for p in (50, 95, 99)
+    }
+    line |= {
+        f"executor/{name}": step // 9
+        for name in ("retries", "respawns", "recycled", "infra", "canaries_wrong")
+    }
+    line |= {"executor/kills/cpu_limit": 2 * step, "executor/kills/wall_limit": step // 5}
     return line | {
+        "executor/cache_hits": 30 * step,
+        "executor/queue_max": 120,
         "gate/admitted": admitted,
         "unique_rate": 0.86 - 0.08 * done + rng.gauss(0, 0.02),
         "entropy": 0.9 - 0.5 * done,

@@ -93,6 +93,13 @@ class ExecutorSection(Section):
     """`process`: warm fork server; `mock`: RestrictedPython in process, a toy; `auto`: the strongest here."""
     workers: PositiveInt = 2
     """Fork servers of `process`, for each interpreter variant that is in use."""
+    canary_every: NonNegativeInt = 50
+    """Jobs of a server after which a known job checks it; results wait for that. 0: never."""
+    recycle_after: PositiveInt = 20_000
+    """Jobs after which a server is replaced by a fresh one."""
+    cache_entries: NonNegativeInt = 4096
+    """Results kept, so that the same program with the same inputs and limits runs once. The gate's checks of
+    determinism never use it. 0: none."""
     timeout: PositiveFloat = 1.0
     """CPU seconds a job."""
     memory_limit: str | PositiveInt = "256m"

@@ -1,8 +1,9 @@
 """metrics.jsonl: one JSON object a step, plain numbers only, cut back to a checkpoint on resume.
 
-Keys whose value depends on the wall clock start with `time/`; all others are the same in a resumed run as in
-one that was never stopped. A line is handed to the system at once, so a killed process loses none; `sync`
-forces it to the disk too, which only a checkpoint needs, because a resume drops what came after it.
+Keys whose value depends on the wall clock start with `time/` or `executor/` (which counts from the process's
+start); all others are the same in a resumed run as in one that was never stopped. A line is handed to the system
+at once, so a killed process loses none; `sync` forces it to the disk too, which only a checkpoint needs, because
+a resume drops what came after it.
 """
 
 from __future__ import annotations

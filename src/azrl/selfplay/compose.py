@@ -117,6 +117,9 @@ def open_configured_executor(config: Config, *, serves_real_model: bool) -> Exec
     return open_executor(
         config.executor.backend,
         workers=config.executor.workers,
+        canary_every=config.executor.canary_every,
+        recycle_after=config.executor.recycle_after,
+        cache_entries=config.executor.cache_entries,
         serves_real_model=serves_real_model,
         allow_unsafe_mock=config.executor.allow_unsafe_mock,
     )

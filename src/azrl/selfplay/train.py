@@ -224,7 +224,8 @@ class _Run:
         probed: dict[str, float] = {}
         if self._probe_due():
             probed = self._probe()
-        self._log({**done.metrics, **alarms, **times, "time/trained": self.trained_s, **probed})
+        pool = {f"executor/{name}": value for name, value in self.parts.executor.metrics().items()}
+        self._log({**done.metrics, **alarms, **times, **pool, "time/trained": self.trained_s, **probed})
         if self.step % self.config.run.checkpoint_interval == 0:
             self._checkpoint()
 

@@ -14,9 +14,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from azrl.tasks import judge, mutate, normalise, policy, trivial
+from azrl.tasks import judge, mutate, normalise, policy, trivial, unordered
 from azrl.tasks.types import Draft, Kind, Task
 
+EXTRA_VARIANTS = 2
+"""More interpreters for a program in which sets or hashes occur."""
 PAIRS_NEEDED = 3
 """Fewest valid input/output pairs of an induction task, where `pairs` asks for no fewer."""
 
@@ -66,7 +68,8 @@ Execute = Callable[[Sequence[Execution]], Sequence[Observation]]
 
 @dataclass(frozen=True, slots=True)
 class GateLimits:
-    """Sizes in characters; `pairs` of an induction task; `variants` interpreters that must agree."""
+    """Sizes in characters; `pairs` of an induction task; `variants` interpreters that must agree, and
+    EXTRA_VARIANTS more where sets or hashes occur."""
 
     max_program_chars: int = 2000
     max_value_chars: int = 400
@@ -102,6 +105,7 @@ class _Candidate:
     draft: Draft
     inputs: tuple[str, ...] = ()
     probes: tuple[str, ...] = ()
+    variants: int = 0
     key: str = ""
     fingerprint: str = ""
     signature: str = ""
@@ -164,6 +168,8 @@ class Gate:
             if broken:
                 raise _Refused(Reason.POLICY, broken)
             candidate.key = normalise.program_key(draft.program)
+            extra = EXTRA_VARIANTS if unordered.suspected(draft.program) else 0
+            candidate.variants = self.limits.variants + extra
         except normalise.Unparsable as error:
             raise _Refused(Reason.PARSE, f"program:{error.reason}") from None
         if candidate.key in self.held_out:
@@ -208,7 +214,7 @@ class Gate:
         """The inputs and the first one again in every variant; the probes apart, so that one which does not
         end harms nothing but itself."""
         program, inputs = candidate.draft.program, candidate.inputs
-        runs = [Execution(program, (*inputs, inputs[0]), variant) for variant in range(self.limits.variants)]
+        runs = [Execution(program, (*inputs, inputs[0]), variant) for variant in range(candidate.variants)]
         return [*runs, Execution(program, candidate.probes, 0)] if candidate.probes else runs
 
     # After execution
@@ -221,14 +227,14 @@ class Gate:
                 raise _Refused(Reason.INFRA, observation.error)
             if observation.status == "ok" and len(observation.outputs) != len(execution.inputs):
                 raise _Refused(Reason.INFRA, "outputs missing")
-        runs = [observation for _, observation in seen[: self.limits.variants]]
+        runs = [observation for _, observation in seen[: candidate.variants]]
         draft, induction = candidate.draft, candidate.draft.kind is Kind.INDUCTION
         outputs = self._outputs(runs)
         pairs = [(i, o) for i, o in zip(candidate.inputs, outputs, strict=True) if o is not None]
         if len(pairs) < (self._needed if induction else 1):
             raise _Refused(Reason.ERROR, runs[0].error)
         inputs, answers = tuple(i for i, _ in pairs), tuple(o for _, o in pairs)
-        probed = _succeeded(seen[self.limits.variants :])
+        probed = _succeeded(seen[candidate.variants :])
         if trivial.identity(inputs, answers):
             raise _Refused(Reason.TRIVIAL, "identity")
         if trivial.constant([*answers, *(output for _, output in probed)]):

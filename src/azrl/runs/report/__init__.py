@@ -16,6 +16,7 @@ from azrl.runs.report.sections import (
     alarms_section,
     buffer_section,
     curriculum_section,
+    executor_section,
     gate_section,
     health_section,
     rewards_section,
@@ -28,6 +29,7 @@ _SECTIONS = (
     ("curriculum", "Curriculum", curriculum_section),
     ("buffer", "Task buffer", buffer_section),
     ("health", "Health and time", health_section),
+    ("executor", "Sandbox", executor_section),
     ("alarms", "Alarms", alarms_section),
     ("gallery", "Gallery", gallery_section),
 )

@@ -157,6 +157,28 @@ def health_section(run: RunData) -> Html:
     return shown or _gone("No health metrics were recorded.")
 
 
+def executor_section(run: RunData) -> Html:
+    """How the pool of fork servers did: latencies, and what it had to kill, repeat or replace."""
+    waits = [
+        Series(f"p{p}", run.series(f"executor/latency_ms_p{p}"), at) for at, p in enumerate((50, 95, 99))
+    ]
+    runs = [Series(f"p{p}", run.series(f"executor/run_ms_p{p}"), at) for at, p in enumerate((50, 95, 99))]
+    kills = _each(run, "executor/kills/", _order)
+    repairs = [
+        Series(name.replace("_", " "), run.series(f"executor/{name}"), at)
+        for at, name in enumerate(("retries", "respawns", "recycled", "infra", "canaries_wrong"))
+    ]
+    shown = cards(
+        lines("From job to result", waits, floor=0.0, caption="Milliseconds, with the wait in the queue."),
+        lines("Run of one job", runs, floor=0.0, caption="Milliseconds, from fork to end."),
+        lines("Killed, by reason", kills, floor=0.0, caption="Since the process began, as all counts here."),
+        lines("Repairs", repairs, floor=0.0, caption="A retry is a second run after a server's failure."),
+        lines("Results from the cache", _single(run, "executor/cache_hits", 2), floor=0.0),
+        lines("Longest queue", _single(run, "executor/queue_max", 3), floor=0.0, caption="Jobs."),
+    )
+    return shown or _gone("No executor metrics were recorded.")
+
+
 def alarms_section(run: RunData) -> Html:
     """Which alarms fired, and when."""
     rows = []
