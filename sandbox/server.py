@@ -1,17 +1,21 @@
 """The fork server: a warm interpreter that forks once for each job and reports how the child ended.
 
-Started as `python -S -B -P -s server.py UID CONTROL`, a SEQPACKET socket's descriptor. It never sees a job:
-a request is four numbers and a descriptor, the child reads the job from that descriptor, and the server holds
-no data of any job that a later child could find in its memory. One job at a time. It ends when the control
-socket does. SIGALRM from the host means: kill the child now.
+Started as `python -S -B -P -s server.py UID CONTROL [WITHOUT]`: the user for children (0: the server's own), a
+SEQPACKET socket's descriptor, and layers to leave out, with commas (see jail.py). Standard input is the
+reading end of a pipe that the host keeps open. The server never sees a job: a request is four numbers and a
+descriptor, the child reads the job from that descriptor, and the server holds no data of any job that a later
+child could find in its memory. One job at a time. It ends when the control socket does, and with the host.
+SIGALRM from the host means: kill the child now.
 
 Request: u64 job, u64 CPU nanoseconds, u64 wall nanoseconds, u64 memory bytes, with one descriptor.
 Reply: u64 job, i32 wait status (-1: could not fork), u64 CPU microseconds, u64 wall microseconds.
-Greeting: `ready`, or `failed` and why.
+Greeting: `ready` and, as JSON, {"active": {layer: detail}, "missing": {layer: reason}}; or `failed` and why.
 """
 
+import contextlib
 import gc
 import importlib
+import json
 import os
 import signal
 import socket
@@ -20,6 +24,7 @@ import sys
 import time
 
 CONTROL_FD = 3
+MOST_FDS = 1 << 16
 REQUEST, REPLY = struct.Struct("<QQQQ"), struct.Struct("<QiQQ")
 
 # Children cannot open files, so what is not here cannot be imported. A codec that is missing would change a
@@ -75,14 +80,17 @@ PRELOAD = (
     "encodings.charmap",
 )
 
+HIDDEN = ("ctypes", "_ctypes", "fcntl", "importlib", "socket", "_socket")  # not `resource`: os.wait4 needs it
 
-def serve(control, uid, limits, runner):
+
+def serve(control, jail, limits, runner):
     """Answer requests until the control socket ends."""
     running = 0
 
     def kill_child(signum, frame):
         if running:
-            os.kill(running, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+                os.kill(running, signal.SIGKILL)
 
     signal.signal(signal.SIGALRM, kill_child)
     space = socket.CMSG_SPACE(4)
@@ -102,7 +110,7 @@ def serve(control, uid, limits, runner):
         if pid == 0:
             try:
                 signal.signal(signal.SIGALRM, signal.SIG_DFL)
-                limits.confine_child(fd, uid, cpu_ns, wall_ns, memory)
+                jail.confine_child(fd, cpu_ns, wall_ns, memory)
                 runner.child(limits.JOB_FD)
             finally:
                 os._exit(1)
@@ -114,40 +122,46 @@ def serve(control, uid, limits, runner):
         control.send(REPLY.pack(job, status, cpu_us, int((time.monotonic() - start) * 1e6)))
 
 
-def prepare(uid):
-    """Import all that children need, then give up what they must not have. Returns (limits, runner)."""
+def prepare(uid, without=()):
+    """Import all that children need, then give up what they must not have. Returns (jail, limits, runner)."""
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path.insert(0, here)
-    limits, runner = importlib.import_module("limits"), importlib.import_module("runner")
-    sys.path.remove(here)
+    jailer, limits, runner = map(importlib.import_module, ("jail", "limits", "runner"))
     for name in PRELOAD:
         importlib.import_module(name)
-    limits.confine_server(uid)
+    jail = jailer.Jail(uid, without)
+    jail.enter()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     runner.warm()
-    for name in ("limits", "runner", "canonical", "ctypes", "_ctypes", "socket", "importlib"):
-        sys.modules.pop(name, None)
+    for name, module in tuple(sys.modules.items()):
+        ours = (getattr(module, "__file__", None) or "").startswith(here) and name != "__main__"
+        if ours or name in HIDDEN:
+            del sys.modules[name]
     sys.meta_path[:] = [finder for finder in sys.meta_path if finder.__name__ != "PathFinder"]
+    for paths in (sys.path, sys.argv, sys.orig_argv):
+        paths.clear()
     gc.collect()
     gc.disable()
     gc.freeze()
-    return limits, runner
+    return jail, limits, runner
 
 
 def main():
     """Greet, then serve."""
     uid, inherited = int(sys.argv[1]), int(sys.argv[2])
+    without = "".join(sys.argv[3:]).split(",")
     if inherited != CONTROL_FD:  # a low number, so that a child closes all it must with one short range
         os.dup2(inherited, CONTROL_FD)
-        os.close(inherited)
+    os.closerange(CONTROL_FD + 1, MOST_FDS)
     control = socket.socket(fileno=CONTROL_FD)
     try:
-        limits, runner = prepare(uid)
+        jail, limits, runner = prepare(uid, [name for name in without if name])
+        greeting = f"ready {json.dumps({'active': jail.active, 'missing': jail.missing})}"
     except Exception as error:
         control.send(f"failed {type(error).__name__}: {error}".encode()[:900])
         return
-    control.send(b"ready")
-    serve(control, uid, limits, runner)
+    control.send(greeting.encode())
+    serve(control, jail, limits, runner)
 
 
 if __name__ == "__main__":

@@ -91,6 +91,7 @@ def executor_choice(config: Config) -> str:
         with open_executor(
             wanted,
             workers=1,
+            minimum_layers=config.executor.minimum_layers,
             serves_real_model=serves_real_model(config),
             allow_unsafe_mock=config.executor.allow_unsafe_mock,
         ) as executor:

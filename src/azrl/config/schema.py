@@ -18,6 +18,10 @@ from pydantic import (
 )
 
 KindName = Literal["abduction", "deduction", "induction"]
+LayerName = Literal[
+    "capabilities", "landlock", "lifeline", "limits", "namespaces", "no_new_privs", "rlimits", "root", "seccomp",
+    "user",
+]  # fmt: skip
 
 
 class Section(BaseModel):
@@ -106,6 +110,8 @@ class ExecutorSection(Section):
     """Memory a job: 256m, 1g, or bytes."""
     output_chars: PositiveInt = 2000
     """Longest result kept; longer ones are refused, never cut."""
+    minimum_layers: tuple[LayerName, ...] = ("limits", "no_new_privs", "rlimits", "seccomp")
+    """Layers of isolation without which `process` refuses to start; docs/sandbox.md says what each one holds."""
     allow_unsafe_mock: bool = False
     """Let `mock` serve a real language model. It holds no attacker; say true only for canned models."""
 

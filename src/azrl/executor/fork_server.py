@@ -8,13 +8,17 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Collection
 
 from azrl.errors import UserError
 from azrl.executor.guest import guest_file
+from azrl.executor.layers import Layers, Promise
 from azrl.executor.server import ServerLost
 from azrl.executor.wire import REPLY, Ended, Reply
 
 _NOBODY = 65534
+_FLAGS = ("-S", "-B", "-P", "-s")
+_MAX_GREETING = 1 << 16
 _UIDS = 500
 _MAX_READ = 1 << 16
 _MORE, _NOTHING_YET, _END = range(3)
@@ -25,11 +29,15 @@ class ForkServer:
 
     Small answers lie in the job's socket when the child is dead and are read then; `tend` has them read as they
     come. When this process is root, each server's children have a user of their own and cannot signal those of
-    another server.
+    another server. It does not start with less than `promise`; `without` leaves layers out, for tests and
+    measurements.
     """
 
-    def __init__(self, variant: int, slot: int):
+    def __init__(
+        self, variant: int, slot: int, promise: Promise | None = None, without: Collection[str] = ()
+    ):
         self.variant = variant
+        self._promise, self._without = promise or Promise(), without
         self.uid = _NOBODY - slot % _UIDS if os.geteuid() == 0 else 0
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -47,7 +55,7 @@ class ForkServer:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             try:
-                self._process = _spawn(theirs, self.uid, self.variant)
+                self._process = _spawn(theirs, self.uid, self.variant, self._without)
             except OSError as error:
                 ours.close()
                 raise UserError(f"cannot start a fork server: {error}") from error
@@ -62,14 +70,15 @@ class ForkServer:
     def ready(self) -> bool:
         assert self._control is not None  # callers begin first
         try:
-            greeting = self._control.recv(1024).decode(errors="replace")
+            greeting = self._control.recv(_MAX_GREETING).decode(errors="replace")
         except BlockingIOError:
             return False
         except OSError as error:
             greeting = f"failed {type(error).__name__}: no greeting"
-        if greeting != "ready":
+        if not greeting.startswith("ready "):
             reason = greeting.removeprefix("failed ") or "it ended at once"
             raise UserError(f"the fork server did not start: {reason}")
+        self._promise.take(Layers.of_greeting(greeting.removeprefix("ready ")))
         return True
 
     def fileno(self) -> int:
@@ -133,6 +142,8 @@ class ForkServer:
             self._control.close()
             self._control = None
         if self._process:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
             self._process.kill()
             self._process.wait()
             self._process = None
@@ -176,15 +187,17 @@ class ForkServer:
             self._watched = False
 
 
-def _spawn(control: socket.socket, uid: int, variant: int) -> subprocess.Popen[bytes]:
-    """A clean environment, nothing on the standard streams, and the control socket by number."""
+def _spawn(
+    control: socket.socket, uid: int, variant: int, without: Collection[str]
+) -> subprocess.Popen[bytes]:
+    """A clean environment, the control socket by number, and a pipe that tells the server that we are gone."""
     script = str(guest_file("server.py"))
     environment = {"PYTHONHASHSEED": str(variant + 1), "TZ": "UTC", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
     return subprocess.Popen(
-        [sys.executable, "-S", "-B", "-P", "-s", script, str(uid), str(control.fileno())],
+        [sys.executable, *_FLAGS, script, str(uid), str(control.fileno()), ",".join(without)],
         env=environment,
         pass_fds=(control.fileno(),),
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd="/",

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-import os
 import platform
+from collections.abc import Collection
+from functools import partial
 
 from azrl.executor.crew import PoolSettings
 from azrl.executor.fork_server import ForkServer
+from azrl.executor.layers import MINIMUM, Promise
 from azrl.executor.pooled import PooledExecutor
 
 
 class ProcessExecutor(PooledExecutor):
-    """Runs jobs in forked children of fork servers."""
+    """Runs jobs in forked children of fork servers.
+
+    No server starts that lacks a layer of `minimum`. `without` leaves inner layers out: for tests that must
+    see an attack succeed, and for measuring what a layer costs; nothing in the configuration reaches it.
+    """
 
     name = "process"
 
-    def __init__(self, settings: PoolSettings):
-        super().__init__(ForkServer, settings)
+    def __init__(
+        self, settings: PoolSettings, *, minimum: Collection[str] = MINIMUM, without: Collection[str] = ()
+    ):
+        self._promise = Promise(minimum)
+        super().__init__(partial(ForkServer, promise=self._promise, without=without), settings)
 
     def describe(self) -> dict[str, str]:
-        """Settings, layers of isolation in force, and what nothing here holds."""
+        """Settings, the layers of isolation in force and those missing, and what nothing here holds."""
         return {
             "backend": self.name,
             "workers": str(self.settings.workers),
             "python": platform.python_version(),
-            "user": "uid 65534 and below" if os.geteuid() == 0 else "same as the trainer",
-            "layers": "one process a job, CPU and wall timers, rlimits on memory, files and processes, "
-            "no_new_privs, clean environment",
-            "not covered": "system calls that need no descriptor (no seccomp), the kernel",
+            **self._promise.describe(),
+            "not covered": "bugs of the kernel, side channels of the processor, memory of all jobs together",
         }

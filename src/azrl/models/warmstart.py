@@ -197,7 +197,8 @@ def main(config: Config, argv: Sequence[str]) -> int:
             print(f"step {step}/{options.steps} loss {mean:.3f} {time.monotonic() - began:.0f}s", flush=True)
 
     backend = "process" if config.executor.backend == "auto" else config.executor.backend
-    with open_executor(backend, workers=config.executor.workers) as executor:
+    settings = config.executor
+    with open_executor(backend, workers=settings.workers, minimum_layers=settings.minimum_layers) as executor:
         stream = examples(Random(seed), Compact(), outputs_by(executor), set(held_out()))
         source = batches(stream, tokenizer.encode, tokenizer.eos_token_id, options.batch_tokens, Random(seed))
         steps = fit(

@@ -120,6 +120,7 @@ def open_configured_executor(config: Config, *, serves_real_model: bool) -> Exec
         canary_every=config.executor.canary_every,
         recycle_after=config.executor.recycle_after,
         cache_entries=config.executor.cache_entries,
+        minimum_layers=config.executor.minimum_layers,
         serves_real_model=serves_real_model,
         allow_unsafe_mock=config.executor.allow_unsafe_mock,
     )
