@@ -27,8 +27,8 @@ FLOOR = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
 import server
-server.prepare(0)
 n = int(sys.argv[2])
+server.prepare(0)
 start = sum(os.times()[:4])
 for _ in range(n):
     pid = os.fork()

@@ -5,8 +5,7 @@ host decides whether what is left is enough. `without` names layers to leave out
 attack succeed and for measuring what a layer costs: an argument of the server, out of a program's reach.
 """
 
-import os
-
+import child
 import landlock
 import lifeline
 import limits
@@ -27,11 +26,10 @@ class Jail:
             raise ValueError(f"no layers {', '.join(unknown)}; there are {', '.join(OPTIONAL)}")
         self.active, self.missing = {}, dict.fromkeys(without, "switched off")
         self._uid = uid
-        self._server = os.getpid()
-        self._filter = None
 
     def enter(self):
-        """Confine the server, and make ready what children need. Raises OSError for what every Linux has."""
+        """Confine the server for good; returns what confines a child (see child.py). Raises OSError for what
+        every Linux has."""
         self._try("lifeline", lifeline.hold_to_host)
         privileges.no_new_privileges()
         self.active["no_new_privs"] = "set"
@@ -46,20 +44,10 @@ class Jail:
         self._try("capabilities", privileges.drop_capabilities, self._uid != 0)
         privileges.undumpable()
         self._try("landlock", landlock.deny_all)
-        self._try("seccomp", self._prepare_filter)
-
-    def confine_child(self, fd, cpu_ns, wall_ns, memory):
-        """In the child, for good: keep the job's socket as `limits.JOB_FD` and nothing else."""
-        limits.keep_only(fd)
-        limits.hold(cpu_ns, wall_ns, memory)
-        if "rlimits" in self.active:
-            limits.nothing_more()
-        if self._uid:
-            os.setresuid(self._uid, self._uid, self._uid)
-            privileges.undumpable()
-        lifeline.die_with(self._server)
-        if self._filter:
-            self._filter()
+        calls = seccomp.Filter()
+        self._try("seccomp", calls.prove, child.fork)
+        installed = calls.install if "seccomp" in self.active else None
+        return child.confinement(self._uid, "rlimits" in self.active, installed)
 
     def _try(self, name, enter, *arguments):
         """Enter a layer that can be missing; whether it is there."""
@@ -71,9 +59,3 @@ class Jail:
             self.active.pop(name, None)
             self.missing[name] = error.strerror or str(error)
         return name in self.active
-
-    def _prepare_filter(self):
-        install = seccomp.prepared()
-        seccomp.prove(install, limits.fork)
-        self._filter = install
-        return f"{len(seccomp.CONDITIONS) + len(seccomp.ALLOWED)} system calls"

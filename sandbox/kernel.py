@@ -8,6 +8,7 @@ import ctypes
 import os
 
 libc = ctypes.CDLL(None, use_errno=True)
+quick = ctypes.PyDLL(None)  # no reason for a failure and no release of the interpreter's lock: for each child
 MACHINE = os.uname().machine
 MACHINES = ("x86_64", "aarch64")
 

@@ -5,7 +5,7 @@ import errno
 import os
 import struct
 
-from kernel import failure, libc
+from kernel import failure, libc, quick
 
 _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
 _VERSION_3 = 0x20080522
@@ -20,8 +20,8 @@ def no_new_privileges():
 
 def undumpable():
     """No core, and /proc entries that the same user may not open or trace. A change of user undoes it."""
-    if libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0):
-        raise failure("dumpable")
+    if quick.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0):
+        raise OSError("cannot become undumpable")
 
 
 def leave_groups(uid):

@@ -16,7 +16,7 @@ import os
 import struct
 
 from bpf import AND, ANY_BIT, AT_LEAST, EQUAL, LOAD, RETURN, assemble
-from kernel import MACHINE, failure, libc, number
+from kernel import MACHINE, number, quick, syscall
 
 ALLOWED = (
     "brk", "munmap", "mremap", "madvise",
@@ -62,55 +62,72 @@ CONDITIONS = {
 
 def program(machine):
     """The filter for `machine` as BPF bytes."""
-
-    def jumps(names, place):
-        numbers = ((name, number(name, machine)) for name in names)
-        return [(EQUAL, n, place or name, None) for name, n in numbers if n is not None]
-
+    places = (
+        {name: name for name in CONDITIONS} | dict.fromkeys(ALLOWED, "allow") | dict.fromkeys(FATAL, "kill")
+    )
+    numbered = sorted((n, to) for name, to in places.items() if (n := number(name, machine)) is not None)
     lines = [(LOAD, _ARCHITECTURE), (EQUAL, _ARCHITECTURES[machine], None, "kill"), (LOAD, _NUMBER)]
     if machine == "x86_64":
         lines.append((AT_LEAST, _X32, "kill", None))
-    lines += jumps(CONDITIONS, None) + jumps(ALLOWED, "allow") + jumps(FATAL, "kill")
-    lines.append((RETURN, _EPERM))
+    lines += _search(numbered)
     for name, check in CONDITIONS.items():
         lines += [name, *check]
     return assemble([*lines, "refuse", (RETURN, _EPERM), "kill", (RETURN, _KILL), "allow", (RETURN, _ALLOW)])
 
 
-def prepared():
-    """A function that installs the filter for good in the process that calls it, or raises OSError.
+def _search(numbered):
+    """Find the loaded number by halving: the kernel runs a filter for each number when it is installed."""
+    if len(numbered) <= 2:
+        return [*((EQUAL, n, to, None) for n, to in numbered), (RETURN, _EPERM)]
+    middle = len(numbered) // 2
+    first = numbered[middle][0]
+    return [
+        (AT_LEAST, first, f"from {first}", None),
+        *_search(numbered[:middle]),
+        f"from {first}",
+        *_search(numbered[middle:]),
+    ]
 
-    Made before the fork: the child then makes one call. no_new_privs must be set. Speculation controls stay
-    as they are (they cost half the speed of Python on kernels before 5.16, and a child has no secrets).
+
+class Filter:
+    """The filter of this machine, ready before the fork. no_new_privs must be set where it is installed.
+
+    Speculation controls stay as they are: a child has no secrets, and turning them on costs half the speed of
+    Python on kernels before 5.16.
     """
-    code = program(MACHINE)
-    text = ctypes.create_string_buffer(code, len(code))
-    filter_ = ctypes.create_string_buffer(
-        struct.pack("<HxxxxxxQ", len(code) // 8, ctypes.addressof(text)), 16
-    )
-    arguments = [ctypes.c_long(value) for value in (number("seccomp"), _SET_FILTER, _SPEC_ALLOW)]
-    call = libc.syscall
 
-    def install(keep=text):  # the kernel reads the program through an address, which keeps nothing alive
-        if call(*arguments, filter_):
-            raise failure("seccomp")
+    def __init__(self):
+        code = program(MACHINE)
+        text = ctypes.create_string_buffer(code, len(code))
+        head = struct.pack("<HxxxxxxQ", len(code) // 8, ctypes.addressof(text))
+        arguments = [
+            ctypes.c_long(_SET_FILTER),
+            ctypes.c_long(_SPEC_ALLOW),
+            ctypes.create_string_buffer(head, 16),
+        ]
+        numbered, call = ctypes.c_long(number("seccomp")), quick.syscall
+        self._arguments = arguments
 
-    return install
+        def install(kept=text):  # the kernel is given its address, which keeps nothing alive
+            if call(numbered, *arguments):
+                raise OSError("the filter was refused")
 
+        self.install = install
+        """Confine this process for good; one call. Raises OSError."""
 
-def prove(install, fork):
-    """Install it in a forked child and see that it refuses. Raises OSError with the reason if it does not."""
-    pid = fork()
-    if pid == 0:
-        code = errno.ENOSYS
-        try:
-            install()
-            libc.syscall(ctypes.c_long(number("getppid")))
-            code = 0 if ctypes.get_errno() == errno.EPERM else errno.ENOTSUP
-        except OSError as error:
-            code = error.errno
-        finally:
-            os._exit(code)
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    if code:
-        raise OSError(code, f"seccomp: {os.strerror(code) if code > 0 else f'killed by signal {-code}'}")
+    def prove(self, fork):
+        """Install it in a forked child and see that it refuses; returns how much is left. Raises OSError."""
+        pid = fork()
+        if pid == 0:
+            code = errno.ENOTSUP
+            try:
+                syscall("seccomp", *self._arguments)
+                code = 0 if os.getppid() == -1 else errno.ENOTSUP
+            except OSError as error:
+                code = error.errno
+            finally:
+                os._exit(code)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if code:
+            raise OSError(code, f"seccomp: {os.strerror(code) if code > 0 else f'killed by signal {-code}'}")
+        return f"{len(CONDITIONS) + len(ALLOWED)} system calls"

@@ -24,6 +24,7 @@ import sys
 import time
 
 CONTROL_FD = 3
+JOB_FD = 3  # in a child, the job's socket over it
 MOST_FDS = 1 << 16
 REQUEST, REPLY = struct.Struct("<QQQQ"), struct.Struct("<QiQQ")
 
@@ -83,7 +84,7 @@ PRELOAD = (
 HIDDEN = ("ctypes", "_ctypes", "fcntl", "importlib", "socket", "_socket")  # not `resource`: os.wait4 needs it
 
 
-def serve(control, jail, limits, runner):
+def serve(control, fork, confine, runner):
     """Answer requests until the control socket ends."""
     running = 0
 
@@ -102,7 +103,7 @@ def serve(control, jail, limits, runner):
         fd = int.from_bytes(ancillary[0][2][:4], sys.byteorder)
         start = time.monotonic()
         try:
-            pid = limits.fork()
+            pid = fork()
         except OSError:
             os.close(fd)
             control.send(REPLY.pack(job, -1, 0, 0))
@@ -110,8 +111,8 @@ def serve(control, jail, limits, runner):
         if pid == 0:
             try:
                 signal.signal(signal.SIGALRM, signal.SIG_DFL)
-                jail.confine_child(fd, cpu_ns, wall_ns, memory)
-                runner.child(limits.JOB_FD)
+                confine(fd, cpu_ns, wall_ns, memory)
+                runner.child(JOB_FD)
             finally:
                 os._exit(1)
         running = pid
@@ -123,14 +124,15 @@ def serve(control, jail, limits, runner):
 
 
 def prepare(uid, without=()):
-    """Import all that children need, then give up what they must not have. Returns (jail, limits, runner)."""
+    """Import all that children need, then give up what they must not have. Returns what `serve`
+    needs, and the report on layers."""
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path.insert(0, here)
-    jailer, limits, runner = map(importlib.import_module, ("jail", "limits", "runner"))
+    child, jailer, runner = map(importlib.import_module, ("child", "jail", "runner"))
     for name in PRELOAD:
         importlib.import_module(name)
     jail = jailer.Jail(uid, without)
-    jail.enter()
+    confine = jail.enter()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     runner.warm()
     for name, module in tuple(sys.modules.items()):
@@ -143,7 +145,7 @@ def prepare(uid, without=()):
     gc.collect()
     gc.disable()
     gc.freeze()
-    return jail, limits, runner
+    return (child.fork, confine, runner), {"active": jail.active, "missing": jail.missing}
 
 
 def main():
@@ -155,13 +157,12 @@ def main():
     os.closerange(CONTROL_FD + 1, MOST_FDS)
     control = socket.socket(fileno=CONTROL_FD)
     try:
-        jail, limits, runner = prepare(uid, [name for name in without if name])
-        greeting = f"ready {json.dumps({'active': jail.active, 'missing': jail.missing})}"
+        tools, layers = prepare(uid, [name for name in without if name])
     except Exception as error:
         control.send(f"failed {type(error).__name__}: {error}".encode()[:900])
         return
-    control.send(greeting.encode())
-    serve(control, jail, limits, runner)
+    control.send(b"ready " + json.dumps(layers).encode())
+    serve(control, *tools)
 
 
 if __name__ == "__main__":
