@@ -19,6 +19,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from azrl.executor import Job
+from azrl.executor.crew import PoolSettings
 from azrl.executor.process import ProcessExecutor
 
 INNER = ("capabilities", "landlock", "namespaces", "rlimits", "root", "seccomp", "user")
@@ -50,7 +51,9 @@ def main() -> None:
     order = random.Random(0)
     with ExitStack() as stack:
         open_ = {
-            name: stack.enter_context(ProcessExecutor(1, minimum=(), without=without))
+            name: stack.enter_context(
+                ProcessExecutor(PoolSettings(1, canary_every=0), minimum=(), without=without)
+            )
             for name, without in settings.items()
         }
         jobs = [Job(PROGRAM, (f"[3, 1, 4, 1, 5, 9, 2, {i}], 3",)) for i in range(args.jobs)]

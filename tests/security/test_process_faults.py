@@ -32,7 +32,11 @@ def opened(**settings: int) -> ProcessExecutor:
 def test_servers_killed_at_random_under_load_cost_no_job(seed: int) -> None:
     """A job that is hit twice may be INFRA; nothing may be lost, doubled or wrong."""
     jobs = [
-        Job(f"import time\ndef f(x):\n    time.sleep({i % 5} / 200)\n    return x * {i}", ("3",))
+        Job(
+            f"import _thread\ndef f(x):\n    lock = _thread.allocate_lock()\n    lock.acquire()\n"
+            f"    lock.acquire(True, {i % 5} / 200)\n    return x * {i}",
+            ("3",),
+        )
         for i in range(400)
     ]
     seen: Counter[int] = Counter()

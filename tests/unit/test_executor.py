@@ -335,8 +335,9 @@ def test_missing_guest_code_is_a_clear_error(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_a_failing_self_check_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("azrl.executor.selfcheck._CPU", Job("def f():\n    return 1", ("",)))
-    with pytest.raises(UserError, match="CPU limit"):
+    hole = ("a made-up limit", Status.TIMEOUT, Job("def f():\n    return 1", ("",)))
+    monkeypatch.setattr("azrl.executor.selfcheck._ATTACKS", (hole,))
+    with pytest.raises(UserError, match=r"a made-up limit gave ok .* must give timeout"):
         open_executor("process", workers=1)
 
 

@@ -314,10 +314,13 @@ def test_percentiles_are_nearest_rank() -> None:
 
 
 def test_metrics_count_kills_by_reason() -> None:
+    deadlock = (
+        "import _thread\ndef f():\n    lock = _thread.allocate_lock()\n    lock.acquire(), lock.acquire()"
+    )
     with open_executor("process", workers=1) as process:
         before = process.metrics()
         process.run([Job("def f():\n    while 1: pass", ("",), Limits(cpu_s=0.05))] * 2)
-        process.run([Job("import time\ndef f():\n    time.sleep(9)", ("",), Limits(wall_s=0.1))])
+        process.run([Job(deadlock, ("",), Limits(wall_s=0.1))])
         after = process.metrics()
     assert after["kills/cpu_limit"] - before["kills/cpu_limit"] == 2
     assert after["kills/wall_limit"] == 1
