@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
+from azrl.executor import plain
 from azrl.executor.base import Job, Result, Status
 from azrl.tasks import judge
 
@@ -14,7 +15,6 @@ MAX_INPUT_CHARS = 4 << 20  # of one job's inputs together
 MAX_SECONDS = 3600.0
 VARIANTS = range(64)
 NOT_LITERAL = "not_literal"
-_SHORT = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,9 @@ def admit(job: Job) -> Admitted | Result:
 
 
 def _arguments(text: str) -> str | None:
-    return _short_arguments(text) if len(text) <= _SHORT else _parsed(text)
+    if len(text) > plain.MAX_CHARS:
+        return _parsed(text)
+    return text if plain.arguments(text) else _short_arguments(text)
 
 
 def _parsed(text: str) -> str | None:
@@ -62,7 +64,7 @@ def _parsed(text: str) -> str | None:
         return None
 
 
-_short_arguments = lru_cache(maxsize=1 << 14)(_parsed)  # the same inputs run in several interpreters
+_short_arguments = lru_cache(maxsize=1 << 12)(_parsed)  # the same inputs run in several interpreters
 
 
 def _malformed(job: Job) -> str:

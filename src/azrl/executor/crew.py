@@ -21,7 +21,7 @@ from azrl.executor.server import Launcher, ServerLost
 from azrl.executor.wire import Ended
 from azrl.executor.worker import State, Task, Worker
 
-_QUICK_SECONDS = 0.005  # a child younger than this is not tended: most are gone by then
+_QUICK_SECONDS = 0.02  # a child younger than this is not tended: most are gone by then
 _GRACE_SECONDS = 0.5  # past the wall limit, before the server is told to kill the child
 _LOST_SECONDS = 10.0  # past the wall limit, before the server is given up
 _START_SECONDS = 60.0

@@ -13,6 +13,7 @@ import struct
 from dataclasses import dataclass
 from functools import lru_cache
 
+from azrl.executor import plain
 from azrl.executor.admit import NOT_LITERAL, Admitted
 from azrl.executor.base import Result, Status
 from azrl.tasks import judge
@@ -25,7 +26,6 @@ _EXIT_OUT_OF_MEMORY = 3
 _FRAME = struct.Struct("<cI")
 _MAX_UTF8 = 4  # bytes a character
 _MAX_NAME = 64
-_SHORT = 400
 _CLOCK_SLACK_US = 5000  # rusage and the timer's clock round differently
 
 
@@ -162,7 +162,11 @@ def _answer(tag: bytes, text: str, admitted: Admitted) -> tuple[str | None, str]
 
 def checked_output(text: str, max_chars: int) -> tuple[str | None, str]:
     """The judge's canonical form of a claimed output and "", or None and why it is refused."""
-    return _short_output(text, max_chars) if len(text) <= _SHORT else _parsed_output(text, max_chars)
+    if len(text) > plain.MAX_CHARS:
+        return _parsed_output(text, max_chars)
+    if len(text) <= max_chars and plain.value(text):
+        return text, ""
+    return _short_output(text, max_chars)
 
 
 def _parsed_output(text: str, max_chars: int) -> tuple[str | None, str]:
@@ -172,7 +176,7 @@ def _parsed_output(text: str, max_chars: int) -> tuple[str | None, str]:
         return None, TOO_LARGE if error.reason in _SIZE_REASONS else NOT_LITERAL
 
 
-_short_output = lru_cache(maxsize=1 << 14)(_parsed_output)  # interpreters that agree say the same
+_short_output = lru_cache(maxsize=1 << 12)(_parsed_output)  # interpreters that agree say the same
 
 
 def _name(text: str) -> str:
