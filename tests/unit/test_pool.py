@@ -226,9 +226,9 @@ def test_a_cached_answer_that_a_canary_discredits_is_never_kept() -> None:
     with opened:
         first = opened.run(adders(1) * 3)
         assert {r.status for r in first} == {Status.INFRA}
-        assert opened.metrics()["cache_hits"] == 2
+        before = opened.metrics()["cache_hits"]  # those that joined a job under way
         assert opened.run(adders(1))[0].status is Status.INFRA
-        assert opened.metrics()["cache_hits"] == 2
+        assert opened.metrics()["cache_hits"] == before
 
 
 def test_what_cannot_start_is_infra_after_some_tries_with_the_reason() -> None:
