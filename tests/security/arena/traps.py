@@ -57,7 +57,8 @@ class Traps:
         listing = self._listing()
         if listing != self._known:
             found.append("file: the folder changed: " + ", ".join(sorted(listing ^ self._known))[:200])
-            self._known = listing
+            for name in sorted(listing - self._known):
+                _remove(f"{self.folder}/{name}")
         bait = self._state_of_bait()
         if bait != self._bait:
             found.append("file: a file of others changed")

@@ -1,8 +1,19 @@
-"""An attack as data, and the text that several attacks begin with."""
+"""An attack as data, and how a file of them is read.
+
+A file is text: `category: NAME`, a sentence on what it is about, then attacks. Each begins with a line
+`== NAME | WHAT IT IS AFTER | OPTIONS` and goes on with the body of a function `f`; `-- then` begins the body of
+one that runs in a later job and gives the token away if the attack has left it. Options: `native` puts the
+prelude for system calls before it, `frames` the one that writes answers, `whole` says that the text is the
+program itself, `never_ok`, `cpu_s=`, `wall_s=`, `memory_mb=` and `inputs=1,2` set the fields of that name.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,9 +21,8 @@ class Attack:
     """One hostile program. In its texts `@TOKEN@`, `@DIR@`, `@TCP@` and `@UDP@` stand for the arena's traps.
 
     Whatever evidence of whatever kind the arena finds makes it a success; `shows` says which kind it is after.
-    `follow` is a program that runs next, on every server, and gives the token away if the attack left it.
     `never_ok`: an honest executor cannot call this OK, so that OK itself is the evidence of a forged verdict.
-    `native`: needs x86-64 system calls.
+    `native`: needs x86-64 system calls. Times are in seconds.
     """
 
     name: str
@@ -28,56 +38,45 @@ class Attack:
     memory_mb: int = 128
 
 
-def body(text: str) -> str:
-    """A program whose `f` has this body, given without indentation."""
-    return "def f(*inputs):\n" + "".join(f"    {line}\n" for line in text.strip("\n").splitlines())
+def read(path: Path) -> list[Attack]:
+    """The attacks of one file. Raises ValueError for an option that is none."""
+    head, *blocks = path.read_text("utf-8").split("\n== ")
+    category = head.splitlines()[0].removeprefix("category: ")
+    return [_attack(category, block) for block in blocks]
 
 
-HOLD = "\ndef hold(happened):\n    while happened:\n        pass\n"
-
-# Any C function, by way of the classes of ctypes that stay reachable from `object`: it needs no import.
-NATIVE = (
-    HOLD
-    + """
-def kinds():
-    found, todo = {}, [object]
-    while todo:
-        for kind in type.__subclasses__(todo.pop()):
-            if getattr(kind, '__module__', '') == '_ctypes':
-                found[kind.__name__] = kind
-                todo.append(kind)
-    return found
-C = kinds()
-class Long(C['_SimpleCData']):
-    _type_ = 'l'
-class Char(C['_SimpleCData']):
-    _type_ = 'c'
-class Everything:
-    _handle = 0
-def call(name, *args):
-    class Function(C['CFuncPtr']):
-        _flags_ = 1
-        _restype_ = Long
-    return Function((name, Everything))(*[Long(a) if isinstance(a, int) else a for a in args])
-def syscall(number, *args):
-    return call('syscall', number, *args)
-def memory(data=b'', size=0):
-    class Block(C['Array']):
-        _type_ = Char
-        _length_ = max(size, len(data), 1)
-    block = Block()
-    if data:
-        block[:len(data)] = data
-    return block
-"""
-)
+def preludes() -> dict[str, str]:
+    """What programs may begin with, by name."""
+    return {path.stem: path.read_text("utf-8") for path in sorted((HERE / "preludes").glob("*.py"))}
 
 
-def native(name: str, category: str, text: str, shows: str, **more: object) -> Attack:
-    """An attack by system calls: `text` is the body of `f`, with NATIVE before it."""
-    return Attack(name, category, NATIVE + body(text), shows, native=True, **more)  # type: ignore[arg-type]
+def _attack(category: str, block: str) -> Attack:
+    title, text = block.split("\n", 1)
+    name, shows, *rest = (part.strip() for part in title.split("|"))
+    options = rest[0].split() if rest else []
+    flags = {option for option in options if "=" not in option}
+    if unknown := flags - {"native", "frames", "whole", "never_ok"}:
+        raise ValueError(f"{category}: {name}: no option {', '.join(sorted(unknown))}")
+    begin = "".join(_PRELUDES[part] for part in ("hold", "frames", "native") if part == "hold" or part in flags)
+    first, *then = text.split("\n-- then\n")
+    fields: dict[str, Any] = {}
+    for key, value in (option.split("=", 1) for option in options if "=" in option):
+        fields[key] = tuple(value.split(",")) if key == "inputs" else float(value)
+    return Attack(
+        name=name,
+        category=category,
+        program=first if "whole" in flags else begin + _function(first),
+        shows=shows,
+        follow=begin + _function(then[0]) if then else "",
+        never_ok="never_ok" in flags,
+        native="native" in flags,
+        **fields,
+    )
 
 
-def plain(name: str, category: str, text: str, shows: str, **more: object) -> Attack:
-    """An attack in plain Python: `text` is the body of `f`."""
-    return Attack(name, category, HOLD + body(text), shows, **more)  # type: ignore[arg-type]
+def _function(body: str) -> str:
+    lines = body.strip("\n").splitlines()
+    return "def f(*inputs):\n" + "".join(f"    {line}\n" if line else "\n" for line in lines)
+
+
+_PRELUDES = preludes()
