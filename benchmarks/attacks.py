@@ -21,7 +21,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "security"))
 
-from arena.arena import CONTROL, ENVIRONMENTS, Arena, Environment, Outcome, Unavailable
+from arena.arena import Arena, Outcome
+from arena.environments import CONTROL, ENVIRONMENTS, Environment, Unavailable
 from attacks import ATTACKS
 
 

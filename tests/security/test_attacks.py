@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from arena.arena import CONTROL, ENVIRONMENTS, Arena, Environment, Unavailable
+from arena.arena import Arena
+from arena.environments import CONTROL, ENVIRONMENTS, Environment, Unavailable
 from attacks import ATTACKS
 
 CATEGORIES = tuple(dict.fromkeys(attack.category for attack in ATTACKS))
@@ -51,7 +52,19 @@ def succeeded(arena: Arena, category: str, every: int = 1) -> list[str]:
 def test_the_catalogue_is_large_and_has_no_doubles() -> None:
     assert len({(attack.program, attack.inputs) for attack in ATTACKS}) == len(ATTACKS) >= 200
     assert len({(attack.category, attack.name) for attack in ATTACKS}) == len(ATTACKS)
-    kinds = {"file", "network", "secret", "process", "server", "honest", "verdict", "limit", "state", "carried", "left"}
+    kinds = {
+        "file",
+        "network",
+        "secret",
+        "process",
+        "server",
+        "honest",
+        "verdict",
+        "limit",
+        "state",
+        "carried",
+        "left",
+    }
     assert {attack.shows for attack in ATTACKS} <= kinds
 
 

@@ -10,24 +10,19 @@ from __future__ import annotations
 import json
 import os
 import platform
-import selectors
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from arena import observe, verdict
-from arena.traps import Traps
 from attacks.model import Attack
 
-ROOT = Path(__file__).resolve().parents[3]
-NOBODY = 65534
-WORKERS = 2
+from arena import observe, verdict
+from arena.environments import NOBODY, WORKERS, Environment, Unavailable
+from arena.host import REPLY_SECONDS, Host
+from arena.traps import Traps
+
 _HONEST = (
     "import json, math, re\ndef f(s, xs):\n    table = {}\n    for i, x in enumerate(sorted(xs, reverse=True)):\n"
     "        table.setdefault(x % 3, []).append(i + 7)\n    total = sum(range(20000))\n"
@@ -38,14 +33,9 @@ _RIGHT = (
     "[{length}, {{0: [7, 8, 10], 1: [9, 11]}}, '[null, true, 1.5]', 'cbt', 1.414214, 199990000, "
     "\"{{'é': (1,)}}\", True, 2, '9', True]"
 )
-_REPLY_SECONDS = 60.0
 _SETTLE_SECONDS = 1.0
 _TRIES = 20  # honest jobs until the child of every fork server has been seen
 _SAMPLE_SECONDS = 0.03
-
-
-class Unavailable(Exception):
-    """This environment cannot be had here; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -59,30 +49,12 @@ class Outcome:
     seconds: float
 
 
-@dataclass(frozen=True)
-class Environment:
-    """Where attacks run: a backend, as which user (0 is root), with all layers or only the outer ones."""
-
-    name: str
-    backend: str
-    uid: int
-    layers: str = "all"
-
-
-ENVIRONMENTS = (
-    Environment("process, root", "process", 0),
-    Environment("process, unprivileged", "process", NOBODY),
-    Environment("docker", "docker", 0),
-)
-CONTROL = Environment("process, inner layers off", "process", NOBODY, "outer")
-
-
 class Arena:
     """An environment with its traps. A context manager; raises Unavailable on entry."""
 
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
-        self._host: subprocess.Popen[str] | None = None
+        self._host: Host | None = None
 
     def __enter__(self) -> Arena:
         if sys.platform != "linux":
@@ -135,10 +107,10 @@ class Arena:
         """Descriptors, resident MiB and processes of the executor and its host, now."""
         answer = self._ask([self._honest() for _ in range(WORKERS)], [], None)
         assert answer is not None, "the executor's host does not answer"
-        now = [shot for shot in map(observe.snapshot, self._members()) if shot is not None]
+        now = [shot for shot in map(observe.snapshot, self._running().members()) if shot is not None]
         return {
-            "descriptors": answer["descriptors"],
-            "memory_mb": sum(shot.rss_mb for shot in now),
+            "descriptors": sum(shot.opened for shot in now),
+            "memory_mb": round(sum(shot.rss_mb for shot in now), 2),
             "processes": len(now),
         }
 
@@ -156,7 +128,9 @@ class Arena:
         expected = _RIGHT.format(length=len(self._traps.secret) + len("-job"))
         if result[0] == "ok" and result[1] == [expected]:
             return []
-        return [f"honest: {when} the attack an honest job gave {result[0]} {result[2]} {str(result[1])[:200]}"]
+        return [
+            f"honest: {when} the attack an honest job gave {result[0]} {result[2]} {str(result[1])[:200]}"
+        ]
 
     def _exposed(self, result: list[Any]) -> list[str]:
         text = json.dumps(result, ensure_ascii=False)
@@ -172,7 +146,7 @@ class Arena:
         """Processes, changes to those that stand, files, contacts and IPC objects."""
         found: list[str] = []
         deadline = time.monotonic() + _SETTLE_SECONDS
-        while (extra := self._members() - set(before)) and time.monotonic() < deadline:
+        while (extra := self._running().members() - set(before)) and time.monotonic() < deadline:
             time.sleep(0.02)
         if extra:
             found.append(f"process: {len(extra)} left behind")
@@ -193,37 +167,31 @@ class Arena:
         total = 0
         for pid in spaces.values():
             listing = subprocess.run(
-                ["nsenter", f"--ipc=/proc/{pid}/ns/ipc", "cat", *(f"/proc/sysvipc/{kind}" for kind in ("shm", "msg", "sem"))],
-                capture_output=True, text=True, check=False,
+                [
+                    "nsenter",
+                    f"--ipc=/proc/{pid}/ns/ipc",
+                    "cat",
+                    *(f"/proc/sysvipc/{kind}" for kind in ("shm", "msg", "sem")),
+                ],
+                capture_output=True,
+                text=True,
+                check=False,
             )
             total += listing.stdout.count("\n")
         return total
 
-    def _members(self) -> set[int]:
-        """Every process of the executor, its host and the bystander."""
-        assert self._host is not None
-        found = observe.descendants(self._host.pid)
-        for pid in self._containers:
-            found |= {pid} | observe.descendants(pid)
-        return found
-
     def _open(self) -> None:
         """Start the host; learn what stands when nothing runs, and what an honest child looks like."""
-        known = _container_pids()
-        self._host = _spawn(self.environment, self._traps)
-        greeting = self._line(_REPLY_SECONDS)
-        if greeting is None or "refused" in greeting:
-            raise Unavailable(greeting["refused"] if greeting else "the executor's host did not start")
-        self.description: dict[str, str] = greeting["describe"]
-        self._containers = _container_pids() - known
+        self._host = Host(self.environment, self._traps)
+        self.description = self._host.description
         self._ready = False
         self._honest_children: dict[int, observe.Snapshot] = {}  # by the fork server that started them
         self._standing: dict[int, observe.Snapshot] = {}
         for _ in range(3):
             assert self._ask([self._honest() for _ in range(2 * WORKERS)], [], None) is not None
-        shots = {pid: observe.snapshot(pid) for pid in self._members()}
+        shots = {pid: observe.snapshot(pid) for pid in self._running().members()}
         self._standing = {pid: shot for pid, shot in shots.items() if shot is not None}
-        spin = {"program": "def f():\n    return sum(range(4 * 10**6))", "inputs": [""]}
+        spin = {"program": "def f():\n    return sum(range(15 * 10**6))", "inputs": [""]}
         limits = {"cpu_s": 1.0, "wall_s": 10.0, "memory_mb": 256}
         for _ in range(_TRIES):
             assert self._ask([{**spin, "limits": limits}] * WORKERS, [], None) is not None
@@ -234,41 +202,31 @@ class Arena:
         self._ready = True
         self._ipc = self._ipc_objects()
 
+    def _running(self) -> Host:
+        assert self._host is not None, "the arena is not open"
+        return self._host
+
     def _restart(self) -> None:
         self._stop()
         self._traps.evidence([])
         self._open()
 
     def _stop(self) -> None:
-        if self._host is None:
-            return
-        assert self._host.stdin is not None
-        members = self._members() if hasattr(self, "_containers") else observe.descendants(self._host.pid)
-        try:
-            self._host.stdin.close()
-            self._host.wait(15)
-        except (subprocess.TimeoutExpired, BrokenPipeError):
-            for pid in members - {self._host.pid}:
-                _kill(pid)
-            self._host.kill()
-            self._host.wait()
-        assert self._host.stdout is not None
-        self._host.stdout.close()
-        self._host = None
+        if self._host is not None:
+            self._host.stop()
+            self._host = None
 
-    def _ask(self, jobs: list[dict[str, Any]], seen: list[str], memory_mb: float | None) -> dict[str, Any] | None:
+    def _ask(
+        self, jobs: list[dict[str, Any]], seen: list[str], memory_mb: float | None
+    ) -> dict[str, Any] | None:
         """Have jobs run; meanwhile look at the children. None if no answer comes."""
-        assert self._host is not None
-        assert self._host.stdin is not None
-        try:
-            self._host.stdin.write(json.dumps({"jobs": jobs}) + "\n")
-            self._host.stdin.flush()
-        except BrokenPipeError:
+        host = self._running()
+        if not host.send(jobs):
             return None
-        deadline = time.monotonic() + _REPLY_SECONDS
+        deadline = time.monotonic() + REPLY_SECONDS
         suspects: dict[int, list[str]] = {}
         while time.monotonic() < deadline:
-            answer = self._line(_SAMPLE_SECONDS)
+            answer = host.line(_SAMPLE_SECONDS)
             if answer is not None:
                 return answer or None
             if self._standing:
@@ -278,7 +236,7 @@ class Arena:
     def _look(self, suspects: dict[int, list[str]], seen: list[str], memory_mb: float | None) -> None:
         """One look at all processes. What a child has counts once it has been seen twice, after its set-up."""
         children = 0
-        for pid in self._members():
+        for pid in self._running().members():
             shot = observe.snapshot(pid)
             if shot is None:
                 continue
@@ -301,83 +259,3 @@ class Arena:
             suspects[pid] = found
         if children > WORKERS:
             seen.append("process: more children than jobs")
-
-    def _line(self, seconds: float) -> dict[str, Any] | None:
-        """The host's next line, None if none comes in time, {} if it is gone."""
-        assert self._host is not None
-        assert self._host.stdout is not None
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._host.stdout, selectors.EVENT_READ)
-            if not selector.select(seconds):
-                return None
-        line = self._host.stdout.readline()
-        return json.loads(line) if line else {}
-
-
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-
-
-def _spawn(environment: Environment, traps: Traps) -> subprocess.Popen[str]:
-    """The host in namespaces of its own, beside a bystander of the user that jobs have."""
-    settings = {
-        "backend": environment.backend, "workers": WORKERS, "layers": environment.layers,
-        "secret": traps.secret, "secret_file": str(traps.secret_file),
-    }
-    drop = [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-    root = os.geteuid() == 0
-    bystander = ["setpriv", *drop, "sleep", "100000"] if root else ["sleep", "100000"]
-    user = ["setpriv", *drop] if root and environment.uid else []
-    driver = Path(__file__).with_name("driver.py")
-    spaces = [] if root else ["--map-current-user"]
-    path = f"{ROOT / 'src'}:{traps.folder / 'modules'}"
-    return subprocess.Popen(
-        [
-            "unshare", *spaces, "--pid", "--ipc", "--mount-proc", "--fork", "--kill-child",
-            "sh", "-c", f'{" ".join(bystander)} & "$@"; exit $?', "sh",
-            *user, _interpreter(user, path), str(driver), json.dumps(settings),
-        ],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=traps.folder / f"{traps.secret}-cwd",
-        env={
-            **os.environ,
-            "AZRL_ARENA_SECRET": traps.secret,
-            "PYTHONPATH": path,
-        },
-    )
-
-
-def _interpreter(user: list[str], path: str) -> str:
-    """A Python that `user` may run, this one if possible."""
-    script = "import subprocess, sys, azrl.executor; subprocess.run([sys.executable, '-c', ''], check=True)"
-    for python in (sys.executable, "/usr/bin/python3"):
-        done = subprocess.run(
-            [*user, python, "-c", script], env={"PYTHONPATH": path}, capture_output=True, cwd="/", check=False
-        )
-        if done.returncode == 0:
-            return python
-    raise Unavailable("an ordinary user can run neither this Python nor /usr/bin/python3 with this checkout")
-
-
-def _container_pids() -> set[int]:
-    """Process ids of the containers that run here."""
-    if "DOCKER_HOST" not in os.environ and not Path("/var/run/docker.sock").exists():
-        return set()
-    names = subprocess.run(["docker", "ps", "-q"], capture_output=True, text=True, check=False).stdout.split()
-    if not names:
-        return set()
-    inspect = ["docker", "inspect", "--format", "{{.State.Pid}}", *names]
-    return {int(pid) for pid in subprocess.run(inspect, capture_output=True, text=True, check=True).stdout.split()}
-
-
-@contextmanager
-def opened(environment: Environment) -> Iterator[Arena]:
-    """`Arena`, for callers that turn Unavailable into a skip."""
-    with Arena(environment) as arena:
-        yield arena
-

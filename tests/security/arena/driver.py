@@ -37,10 +37,8 @@ def serve(opened: Executor) -> None:
         jobs = [Job(**{**job, "limits": Limits(**job["limits"])}) for job in json.loads(line)["jobs"]]
         start = time.monotonic()
         results = opened.run(jobs)
-        answer = [
-            [r.status.value, list(r.outputs), r.error, r.cpu_ms, list(r.errors)] for r in results
-        ]
-        say({"results": answer, "seconds": time.monotonic() - start, "descriptors": len(os.listdir("/proc/self/fd"))})
+        answer = [[r.status.value, list(r.outputs), r.error, r.cpu_ms, list(r.errors)] for r in results]
+        say({"results": answer, "seconds": time.monotonic() - start})
 
 
 def say(message: dict[str, Any]) -> None:
@@ -48,9 +46,8 @@ def say(message: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Plant the secrets, open the executor, serve."""
+    """Leave a secret open, open the executor, serve. The settings, in memory and argv, hold another."""
     settings = json.loads(sys.argv[1])
-    planted = [settings["secret"] + "-memory", settings["secret"].encode() + b"-bytes"]
     leaked = os.open(settings["secret_file"], os.O_RDONLY)
     os.set_inheritable(leaked, True)
     try:
@@ -61,7 +58,6 @@ def main() -> None:
     with opened:
         say({"describe": opened.describe(), "pid": os.getpid()})
         serve(opened)
-    assert planted
 
 
 if __name__ == "__main__":

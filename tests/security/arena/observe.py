@@ -30,6 +30,7 @@ class Snapshot:
     facts: tuple[tuple[str, str | None], ...]  # what must stay as it is
     scheduling: tuple[str, ...]  # nice, policy, processors: a process may worsen its own, nobody another's
     descriptors: frozenset[str] | None  # kinds of open descriptors
+    opened: int  # how many there are
     limits: tuple[tuple[str, float], ...]  # soft limits
     executable_memory: bool | None  # some page is writable and executable, or belongs to asynchronous I/O
 
@@ -75,6 +76,7 @@ def snapshot(pid: int) -> Snapshot | None:
         facts=tuple(facts.items()),
         scheduling=(fields[16], fields[38], lines.get("Cpus_allowed", "")),
         descriptors=_descriptors(f"{here}/fd"),
+        opened=len(_listing(f"{here}/fd")),
         limits=_limits(_read(f"{here}/limits") or ""),
         executable_memory=None if maps is None else bool(re.search(r" .wx. |\[aio\]", maps)),
     )
@@ -118,7 +120,9 @@ def touched(seen: Snapshot, before: Snapshot) -> list[str]:
 def _changed(seen: Snapshot, before: Snapshot) -> list[str]:
     old = dict(before.facts)
     return [
-        name for name, value in seen.facts if value is not None and old[name] is not None and value != old[name]
+        name
+        for name, value in seen.facts
+        if value is not None and old[name] is not None and value != old[name]
     ]
 
 

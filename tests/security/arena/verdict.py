@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from attacks.model import Attack
+
 from azrl.tasks import judge
 
 _OUTPUT_CHARS = 8192

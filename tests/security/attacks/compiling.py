@@ -23,7 +23,9 @@ ATTACKS: tuple[Attack, ...] = (
     _source("many minus signs", "x = " + "-" * 30000 + "1"),
     _source("many nots", "x = " + "not " * 7000 + "1"),
     _source("nested ifs", "".join(" " * i + "if 1:\n" for i in range(120)) + " " * 120 + "pass\n"),
-    _source("nested functions", "".join(" " * i + f"def g{i}():\n" for i in range(110)) + " " * 110 + "pass\n"),
+    _source(
+        "nested functions", "".join(" " * i + f"def g{i}():\n" for i in range(110)) + " " * 110 + "pass\n"
+    ),
     _source("nested f-strings", "x = " + "f'{" * 2000 + "1" + "}'" * 2000),
     _source("a long chain of attributes", "x = a" + ".b" * 14000),
     _source("a long chain of comparisons", "x = " + "1 < " * 7000 + "1"),

@@ -57,7 +57,9 @@ def _attack(category: str, block: str) -> Attack:
     flags = {option for option in options if "=" not in option}
     if unknown := flags - {"native", "frames", "whole", "never_ok"}:
         raise ValueError(f"{category}: {name}: no option {', '.join(sorted(unknown))}")
-    begin = "".join(_PRELUDES[part] for part in ("hold", "frames", "native") if part == "hold" or part in flags)
+    begin = "".join(
+        _PRELUDES[part] for part in ("hold", "frames", "native") if part == "hold" or part in flags
+    )
     first, *then = text.split("\n-- then\n")
     fields: dict[str, Any] = {}
     for key, value in (option.split("=", 1) for option in options if "=" in option):

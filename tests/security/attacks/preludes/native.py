@@ -47,5 +47,3 @@ def memory(data=b"", size=0):
     if data:
         block[: len(data)] = data
     return block
-
-
