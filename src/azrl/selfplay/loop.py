@@ -3,39 +3,32 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
 from azrl.buffer import TaskBuffer
 from azrl.config.schema import Config
 from azrl.curriculum import Curriculum, CurriculumSampler, Outcome
 from azrl.engine.base import Engine, Request
 from azrl.executor import Executor, Limits
-from azrl.rl.advantages import estimate
 from azrl.rl.baseline import CellBaseline
-from azrl.rl.types import Learner, Sample
+from azrl.rl.types import Learner
 from azrl.seeding import derive, generator
 from azrl.selfplay.composer import Composer
-from azrl.selfplay.credit import PROPOSER, SOLVER, Earned, proposer_earnings, shuffled, solver_earnings
 from azrl.selfplay.execution import observe
 from azrl.selfplay.measure import Step, measure
 from azrl.selfplay.proposer import Proposal, Proposer, parse_arm
 from azrl.selfplay.solver import Group, Solver
 from azrl.selfplay.sync import Sync
+from azrl.selfplay.teacher import Clock, Lesson, Teacher, together
 from azrl.tasks.gate import Execution, Gate, Observation, Reason, Verdict
 from azrl.tasks.types import Kind, Task
 
 # Programs over which the unique rate is measured. Induction proposes no program of its own, so it does not count.
 _RECENT = 512
-
-
-class Clock(Protocol):
-    """Times named phases."""
-
-    def phase(self, name: str) -> AbstractContextManager[None]: ...
 
 
 @dataclass
@@ -74,27 +67,6 @@ class _Round:
         return [v.task for v in self.verdicts.values() if v.task is not None]
 
 
-@dataclass(frozen=True)
-class _Lesson:
-    """One update: what was earned, what was trained on, and what the learner says of it."""
-
-    earned: list[Earned]
-    samples: list[Sample]
-    metrics: dict[str, float]
-
-
-def _together(parts: Sequence[tuple[int, dict[str, float]]]) -> dict[str, float]:
-    """The learner's metrics over a step's updates: means weighted by samples, but of `..._max` the largest."""
-    keys = dict.fromkeys(key for _, metrics in parts for key in metrics)
-    having = {key: [(n, metrics[key]) for n, metrics in parts if key in metrics] for key in keys}
-    return {
-        key: max(v for _, v in found)
-        if key.endswith("_max")
-        else sum(n * v for n, v in found) / sum(n for n, _ in found)
-        for key, found in having.items()
-    }
-
-
 class SelfPlay:
     """One model in two roles. `step` does one iteration; all state is in `state_dict` and the parts' own."""
 
@@ -102,6 +74,9 @@ class SelfPlay:
         self.parts = parts
         self.novelty_weight = parts.config.selfplay.novelty_weight
         self._recent: deque[str] = deque(maxlen=_RECENT)
+        self._teacher = Teacher(
+            parts.config, parts.learner, parts.baseline, parts.buffer.sharing, parts.clock
+        )
 
     def seed(self) -> Counter[str]:
         """Fill the buffer before the first step with the model's own tasks; returns the gate's counts."""
@@ -117,8 +92,9 @@ class SelfPlay:
         """One iteration; afterwards learner and engine hold the new weights and the buffer what was learned.
         `progress`: the share of the run that is over, for the learner's schedule."""
         p, settings = self.parts, self.parts.config.selfplay
+        teach = partial(self._teacher.teach, step=step, progress=progress, novelty_weight=self.novelty_weight)
         with p.buffer.transaction():
-            lessons: list[_Lesson] = []
+            lessons: list[Lesson] = []
             practice: list[Future[list[Group]]] = []
             groups: list[Group] = []
 
@@ -126,13 +102,13 @@ class SelfPlay:
                 practice.extend(self._attempt(self._practice(step), step))
                 if settings.practise_first:
                     groups.extend(self._judged(practice))
-                    lessons.append(self._learn([], {}, groups, groups, step, progress))
+                    lessons.append(teach([], {}, groups, groups))
 
             played = self._propose(step, meanwhile)
             attempted = self._attempt(played.admitted[: settings.max_new_tasks], step)
             if settings.practise_first:
                 new = self._judged(attempted)
-                lessons.append(self._learn(played.proposals, played.verdicts, new, new, step, progress))
+                lessons.append(teach(played.proposals, played.verdicts, new, new))
                 groups += new
             else:
                 groups += self._judged([*practice, *attempted])
@@ -141,9 +117,7 @@ class SelfPlay:
                     trained = self._judged(
                         self._attempt([g.task for g in groups], step, purpose="fresh", n=1)
                     )
-                lessons.append(
-                    self._learn(played.proposals, played.verdicts, groups, trained, step, progress)
-                )
+                lessons.append(teach(played.proposals, played.verdicts, groups, trained))
             with p.clock.phase("sync"):
                 proof = p.sync()
 
@@ -160,7 +134,7 @@ class SelfPlay:
             groups,
             [e for lesson in lessons for e in lesson.earned],
             [s for lesson in lessons for s in lesson.samples],
-            {**_together([(len(lesson.samples), lesson.metrics) for lesson in lessons]), **proof},
+            {**together(lessons), **proof},
             unique_rate=len(set(self._recent)) / len(self._recent) if self._recent else None,
             rollouts=p.config.logging.rollouts_per_step,
         )
@@ -243,54 +217,6 @@ class SelfPlay:
     def _judged(self, futures: Sequence[Future[list[Group]]]) -> list[Group]:
         with self.parts.clock.phase("judge"):
             return [group for future in futures for group in future.result()]
-
-    def _learn(
-        self,
-        proposals: Sequence[Proposal],
-        verdicts: Mapping[int, Verdict],
-        groups: Sequence[Group],
-        trained: Sequence[Group],
-        step: int,
-        progress: float,
-    ) -> _Lesson:
-        """One update on the proposals, whose worth `groups` measured, and on the solver's `trained` groups."""
-        config = self.parts.config
-        by_task = {group.task.id: group for group in groups}
-        earned = proposer_earnings(
-            proposals, verdicts, by_task, self.parts.buffer.sharing, self.novelty_weight, config.selfplay
-        )
-        earned += solver_earnings(trained, config.selfplay)
-        part = f"{len(proposals)} proposals"
-        if config.selfplay.shuffle_rewards:
-            earned = shuffled(earned, generator(config.run.seed, step, "shuffle", part))
-        if not earned:
-            return _Lesson([], [], {})
-        samples = self._samples(earned)
-        with self.parts.clock.phase("update"):
-            seed = derive(config.run.seed, step, "update", part)
-            metrics = self.parts.learner.update(samples, seed=seed, progress=progress)
-        return _Lesson(earned, samples, metrics)
-
-    def _samples(self, earned: Sequence[Earned]) -> list[Sample]:
-        advantages = estimate(
-            self.parts.config.training.rl_algorithm,
-            [e.reward for e in earned],
-            cells=[e.cell for e in earned],
-            groups=[e.group for e in earned],
-            lengths=[len(e.completion.token_ids) for e in earned],
-            baseline=self.parts.baseline,
-        )
-        weight = {PROPOSER: self.parts.config.selfplay.proposer_weight, SOLVER: 1.0}
-        return [
-            Sample(
-                e.completion.prompt_ids,
-                e.completion.token_ids,
-                e.completion.logprobs,
-                float(a) * weight[e.cell[1]],
-                e.cell,
-            )
-            for e, a in zip(earned, advantages, strict=True)
-        ]
 
     def _store(self, played: _Round, step: int) -> None:
         for verdict in (*played.verdicts.values(), *played.composites):
