@@ -9,8 +9,9 @@ from typing import Any
 
 from azrl.curriculum.base import Curriculum
 from azrl.curriculum.uniform import Uniform
+from azrl.curriculum.zrc import ZRC
 
-ALGORITHMS: dict[str, type[Curriculum]] = {algorithm.name: algorithm for algorithm in (Uniform,)}
+ALGORITHMS: dict[str, type[Curriculum]] = {algorithm.name: algorithm for algorithm in (Uniform, ZRC)}
 
 
 def build_curriculum(name: str, *, arms: Sequence[str], **options: Any) -> Curriculum:
