@@ -13,7 +13,8 @@ Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
 _SWEEPS = 100
-_CLEAR_GAP = 1.5  # ratio of successive farthest-first distances that counts as a gap between clusters
+_CLEAR = 0.5  # silhouette from which clusters count as clear
+_SAMPLE = 1000
 
 
 def squared_distances(points: Floats, means: Floats) -> Floats:
@@ -42,21 +43,38 @@ def farthest_first(points: Floats, count: int) -> Floats:
 
 
 def choose_penalty(points: Floats, clusters: int) -> float:
-    """A squared distance between those within and those between clusters. Farthest-first distances fall
-    sharply once every cluster has a point; the penalty is the middle (geometric mean) of the sharpest fall
-    among the first 2 * clusters. Where no fall is sharp it is Kulis and Jordan's: the one that would give about
-    `clusters`. Always above 0, also for points that are all alike."""
-    distances = farthest_first(points, 2 * clusters + 1)
-    distances = distances[distances > 1e-9]
-    if len(distances) == 0:
-        return 1.0
-    if len(distances) == 1:
-        return float(distances[0] ** 2) * 2.0
-    ratios = distances[:-1] / distances[1:]
-    sharpest = int(ratios.argmax())
-    if ratios[sharpest] >= _CLEAR_GAP:
-        return float(distances[sharpest] * distances[sharpest + 1])
+    """The penalty that separates these points best, a squared distance above 0.
+
+    Candidates lie midway (geometrically) between successive farthest-first distances, up to the one for
+    2 * `clusters` + 1 clusters; each is tried on up to 1,000 points, and the clustering with the largest
+    simplified silhouette wins. Where none reaches 0.5 there is no clear structure, and the penalty is Kulis and
+    Jordan's for about `clusters` of them. Points that are all alike may have any; they get 1.
+    """
+    sample = points[:: -(-len(points) // _SAMPLE)]
+    distances = farthest_first(sample, 2 * clusters + 2)
+    distances = distances[distances > 1e-6 * max(distances[0], 1e-6)]
+    if len(distances) < 2:
+        return max(2.0 * float(distances[0] ** 2), 1e-9) if len(distances) else 1.0
+    candidates = distances[:-1] * distances[1:]
+    scores = np.array([silhouette(sample, dp_means(sample, penalty)) for penalty in candidates])
+    if scores.max() >= _CLEAR:
+        return float(candidates[scores.argmax()])
     return float(distances[min(clusters, len(distances)) - 1] ** 2)
+
+
+def silhouette(points: Floats, labels: Labels) -> float:
+    """Mean of 1 - a / b over points, with a the distance to the own mean and b to the nearest other (simplified
+    silhouette, Hruschka et al. 2004). Points alone in their cluster count 0, as do all when there is one cluster."""
+    distances = np.sqrt(squared_distances(points, means_of(points, labels)))
+    if distances.shape[1] < 2:
+        return 0.0
+    rows = np.arange(len(points))
+    own = distances[rows, labels].copy()
+    distances[rows, labels] = np.inf
+    other = distances.min(axis=1)
+    larger = np.maximum(own, other)
+    counts = (larger > 0) & (np.bincount(labels)[labels] > 1)
+    return float(np.divide(other - own, larger, out=np.zeros_like(own), where=counts).mean())
 
 
 def dp_means(points: Floats, penalty: float, *, min_size: int = 1) -> Labels:

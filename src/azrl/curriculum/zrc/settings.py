@@ -17,9 +17,9 @@ class Settings:
     for LLMs) fixes a value it stands in `PRESETS["paper"]`.
     """
 
-    half_life: float = 20.0
+    half_life: float = 12.0
     """Steps in which a recorded rollout loses half its weight in solve rates."""
-    recent_half_life: float = 5.0
+    recent_half_life: float = 4.0
     """The same for the recent window, which progress compares with what came before it."""
     prior_strength: float = 4.0
     """Rollouts that the mean of its cluster counts for in a task's solve rate."""
@@ -30,7 +30,7 @@ class Settings:
 
     dimensions: int = 16
     """Principal components kept of the embeddings."""
-    difficulty_weight: float = 0.3
+    difficulty_weight: float = 0.15
     """Share of difficulty in a task's features (by variance); 1 when tasks have no embeddings."""
     clusters: int = 8
     """Clusters to aim at where the features show no gap of their own."""
@@ -39,16 +39,16 @@ class Settings:
     min_size: int = 2
     """Clusters with fewer tasks are dissolved."""
 
-    hazard: float = 0.01
+    hazard: float = 0.005
     """Prior probability of a change in a step."""
     window: int = 5
     """Steps: a change is announced by P(run length <= window)."""
-    soft_threshold: float = 0.6
+    soft_threshold: float = 0.7
     """Above this probability tasks are reassigned to the centroids there are."""
     hard_threshold: float = 0.9
     """Above this one they are clustered anew."""
     correlation: float = 0.2
-    """Prior guess of the correlation between two rollouts' successes on one task."""
+    """Prior guess of the correlation between two rollouts' successes on one task; change points assume no less."""
     min_steps: int = 20
     """Steps between two re-clusterings; a change seen earlier waits."""
 
@@ -147,6 +147,8 @@ PRESETS: dict[str, Settings] = {
         verification_weight=0.5,
         difficulty_weight=0.5,
         penalty=0.5,
+        hazard=0.01,
+        soft_threshold=0.6,
         min_steps=100,
         stabilisation_steps=50,
     ),

@@ -355,7 +355,8 @@ class ZeroResourceCurriculum:
     def _observe(self, won: Sequence[tuple[int, Floats]]) -> tuple[int, ...]:
         """Show each cluster's detector its step; the clusters that announce a change."""
         _, clusters, positions = self._counts()
-        correlation = correlations(clusters, self.settings.correlation)
+        guess = self.settings.correlation
+        correlation = np.maximum(correlations(clusters, guess), guess)
         seen: dict[int, list[Floats]] = {}
         for row, group in won:
             seen.setdefault(int(positions[row]), []).append(group)
