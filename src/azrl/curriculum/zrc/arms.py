@@ -13,12 +13,16 @@ from azrl.curriculum.zrc.settings import PRESETS, Settings
 from azrl.curriculum.zrc.zero_resource import ZeroResourceCurriculum
 
 
+_PENALTY = 0.03  # arms whose difficulties differ by more than a sixth of their spread stay apart
+
+
 class ZRC(Curriculum):
     """Arms are clustered by their difficulty and, where given, their `embeddings` (arm to vector); the bandit
     chooses among the clusters, and inside one by the worth of each arm (docs/zrc.md). A reward of at least
     `success_at` counts as solved. Steps are updates: evidence fades with every update, whatever the step's
-    number. Options are those of a preset (`default` or `paper`) and `settings` that differ from it, by name;
-    arms may be clusters of their own unless `min_size` says otherwise."""
+    number. Options are those of a preset (`default` or `paper`) and `settings` that differ from it, by name.
+    Arms may be clusters of their own, and without embeddings clusters are fine: an arm stands for many items, so
+    there is less to gain from lumping arms together."""
 
     name = "zrc"
 
@@ -35,7 +39,10 @@ class ZRC(Curriculum):
         super().__init__(arms)
         if preset not in PRESETS:
             raise ValueError(f"unknown preset {preset!r}; there is {', '.join(sorted(PRESETS))}")
-        chosen = Settings.from_dict({**PRESETS[preset].to_dict(), "min_size": 1, **(settings or {})})
+        defaults = PRESETS[preset].to_dict() | {"min_size": 1}
+        if embeddings is None and defaults["penalty"] is None:
+            defaults["penalty"] = _PENALTY
+        chosen = Settings.from_dict(defaults | dict(settings or {}))
         self.success_at = success_at
         self._embeddings = embeddings
         self._check_arms(self.arms)
