@@ -12,7 +12,6 @@ from azrl.curriculum.base import Curriculum, Outcome
 from azrl.curriculum.zrc.settings import PRESETS, Settings
 from azrl.curriculum.zrc.zero_resource import ZeroResourceCurriculum
 
-
 _PENALTY = 0.03  # arms whose difficulties differ by more than a sixth of their spread stay apart
 
 

@@ -46,16 +46,16 @@ def choose_penalty(points: Floats, clusters: int) -> float:
     """The penalty that separates these points best, a squared distance above 0.
 
     Candidates lie midway (geometrically) between successive farthest-first distances, up to the one for
-    2 * `clusters` + 1 clusters; each is tried on up to 1,000 points, and the clustering with the largest
-    simplified silhouette wins. Where none reaches 0.5 there is no clear structure, and the penalty is Kulis and
-    Jordan's for about `clusters` of them. Points that are all alike may have any; they get 1.
+    2 * `clusters` + 1 clusters, and below the last; each is tried on up to 1,000 points, and the clustering with
+    the largest simplified silhouette wins. Where none reaches 0.5 there is no clear structure, and the penalty
+    is Kulis and Jordan's for about `clusters` of them. Points that are all alike may have any; they get 1.
     """
     sample = points[:: -(-len(points) // _SAMPLE)]
     distances = farthest_first(sample, 2 * clusters + 2)
     distances = distances[distances > 1e-6 * max(distances[0], 1e-6)]
-    if len(distances) < 2:
-        return max(2.0 * float(distances[0] ** 2), 1e-9) if len(distances) else 1.0
-    candidates = distances[:-1] * distances[1:]
+    if not len(distances):
+        return 1.0
+    candidates = np.append(distances[:-1] * distances[1:], distances[-1] ** 2 / 4.0)
     scores = np.array([silhouette(sample, dp_means(sample, penalty)) for penalty in candidates])
     if scores.max() >= _CLEAR:
         return float(candidates[scores.argmax()])

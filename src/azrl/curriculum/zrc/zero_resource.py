@@ -72,13 +72,13 @@ class ZeroResourceCurriculum:
         self._clusters = Clusters(self.settings)
         self._projection = Projection()
         self._meaning: Floats = np.zeros((0, 0))
-        self._old: Floats = np.zeros(0)  # the distribution before the last re-clustering
+        self._old: Floats = np.zeros(0)  # what was drawn from before the last re-clustering
         self._since: int | None = None  # steps of stabilisation done
         self._last = 0  # step of the last re-clustering
         self._pending = 0.0  # the largest announced probability that still waits for min_steps
         self._guessed = True  # the clusters rest on no outcome yet
         self._draws = 0  # in this step
-        self._known: Floats | None = None  # the distribution of this step, once it was asked for
+        self._known: Floats | None = None  # the distribution of this step before the floor, once asked for
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -169,11 +169,7 @@ class ZeroResourceCurriculum:
         the old clustering's, and above the floor. A function of the state and `step` (now, if None)."""
         if not len(self._table):
             raise ValueError("there are no tasks to choose from: register_tasks first")
-        if step is None or step == self.step:
-            if self._known is None:
-                self._known = self._distribution(self.step)
-            return self._known.copy()
-        return self._distribution(step)
+        return with_floor(self._mixed(step), self.settings.floor)
 
     def cluster_probabilities(self) -> dict[int, float]:
         """Each cluster's share of the draws, by id."""
@@ -204,12 +200,15 @@ class ZeroResourceCurriculum:
         if empty:
             raise ValueError(f"no rollouts for {some(empty)}")
         changes = self._observe(groups)
+        due = self.step + 1 - self._last >= self.settings.min_steps and (self._guessed or self._pending > 0)
+        if due and len(self._table):
+            self._old = self._mixed()  # what this step was drawn from, before its outcomes move the bandit
         self.step += 1
         for (row, won), failed in zip(groups, failures, strict=True):
             self._table.record(row, self.step, won, failed)
         self._draws, self._known = 0, None
         self.advance_stabilization()
-        return Recorded(self.step, changes, self._recluster_if_due())
+        return Recorded(self.step, changes, self._recluster() if due and len(self._table) else None)
 
     def record_answers(
         self,
@@ -347,10 +346,17 @@ class ZeroResourceCurriculum:
         tasks, positions = self._table.counts(self.step), self._clusters.positions()
         return tasks, by_cluster(tasks, positions, len(self._clusters.ids)), positions
 
-    def _distribution(self, step: int) -> Floats:
-        rng = generator(self.seed, step, "posterior")
+    def _mixed(self, step: int | None = None) -> Floats:
+        """The distribution before the floor: the bandit's and, while it fades, the one before."""
+        now = step is None or step == self.step
+        if now and self._known is not None:
+            return self._known
+        rng = generator(self.seed, self.step if step is None else step, "posterior")
         new = distribution(*self._counts(), self.settings, rng)
-        return with_floor(self._stabiliser.mix(self._old, new, self._since), self.settings.floor)
+        mixed = self._stabiliser.mix(self._old, new, self._since)
+        if now:
+            self._known = mixed
+        return mixed
 
     def _observe(self, won: Sequence[tuple[int, Floats]]) -> tuple[int, ...]:
         """Show each cluster's detector its step; the clusters that announce a change."""
@@ -371,19 +377,15 @@ class ZeroResourceCurriculum:
                 self._pending = max(self._pending, detector.recent())
         return tuple(changes)
 
-    def _recluster_if_due(self) -> str | None:
-        """Re-cluster when a change, or the first evidence, has waited for long enough; what was done."""
-        waited = self.step - self._last >= self.settings.min_steps
-        if not waited or not (self._guessed or self._pending) or not len(self._table):
-            return None
+    def _recluster(self) -> str:
+        """Make the clusters fit what is known now, and start to fade over; what was done."""
         hard = self._pending >= self.settings.hard_threshold
         kind = "first" if self._guessed else "hard" if hard else "soft"
-        old, difficulties = self._distribution(self.step), self.difficulties()
         if kind == "soft":
-            self._clusters.reassign(self._meaning, difficulties)
+            self._clusters.reassign(self._meaning, self.difficulties())
         else:
-            self._clusters.anew(self._meaning, difficulties)
-        self._old, self._since, self._last = old, 0, self.step
+            self._clusters.anew(self._meaning, self.difficulties())
+        self._since, self._last = 0, self.step
         self._pending, self._guessed, self._known = 0.0, False, None
         return kind
 
