@@ -42,7 +42,7 @@ def sigmoid(x: Floats) -> Floats:
 
 def stream(seed: int, spread: float, steps: int, jump: int) -> list[Floats]:
     """Successes [8 tasks, 8 rollouts] and the tasks' numbers, a step each."""
-    rng = np.random.default_rng([seed, int(10 * spread)])
+    rng = np.random.default_rng([11, seed, int(10 * spread)])
     offsets = spread * rng.standard_normal(200)
     found = []
     for step in range(steps):
