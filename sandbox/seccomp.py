@@ -20,7 +20,8 @@ from kernel import MACHINE, number, quick, syscall
 
 ALLOWED = (
     "brk", "munmap", "mremap", "madvise",
-    "rt_sigreturn", "rt_sigprocmask", "rt_sigaction", "sigaltstack", "restart_syscall", "gettimeofday", "time", "getrandom", "getpid", "gettid",
+    "rt_sigreturn", "rt_sigprocmask", "rt_sigaction", "sigaltstack", "restart_syscall",
+    "gettimeofday", "time", "getrandom", "getpid", "gettid",
     "close", "exit", "exit_group",
 )  # fmt: skip
 FATAL = (

@@ -68,11 +68,11 @@ def _executor(backend: str) -> str:
     try:
         with open_executor(backend, workers=1) as executor:
             [result] = executor.run([Job(program="def f(x):\n    return x + 1", inputs=["1"])])
-            layers = "; ".join(f"{name}: {value}" for name, value in executor.describe().items())
+            layers = "\n".join(f"{name}: {value}" for name, value in executor.describe().items())
     except UserError as error:
         return f"does not work: {error}"
     works = result.status is Status.OK and result.outputs == ("2",)
-    return f"works. {layers}" if works else f"does not work: {result.status.value} {result.error}"
+    return f"works\n{layers}" if works else f"does not work: {result.status.value} {result.error}"
 
 
 def _version(package: str) -> str:

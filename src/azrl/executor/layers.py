@@ -79,11 +79,10 @@ class Layers:
             )
 
     def describe(self) -> dict[str, str]:
-        """One entry a layer: what it does and does not, or why it is missing."""
-        there = {
-            f"layer {name}": f"{detail}; not covered: {LAYERS[name].leaves}"
-            for name, detail in self.active.items()
-        }
+        """The names of all layers, and one entry each: what it does and does not, or why it is missing."""
+        there = {"layers": ", ".join(sorted(self.active))}
+        for name, detail in self.active.items():
+            there[f"layer {name}"] = f"{detail}; not covered: {LAYERS[name].leaves}"
         return there | {f"missing {name}": reason for name, reason in self.missing.items()}
 
 

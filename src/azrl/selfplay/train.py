@@ -71,7 +71,8 @@ def train(config: Config, *, resume: str | None, checkpoint: str | None, command
                     policy.learner.load(origin / "model")
             buffer = stack.enter_context(_buffer(config, folder, origin))
             parts = stack.enter_context(composed(config, policy, buffer, display.clock))
-            log.info("executor: %s", ", ".join(f"{k} {v}" for k, v in parts.executor.describe().items()))
+            for what, fact in parts.executor.describe().items():
+                log.info("executor: %s: %s", what, fact)
             run = _Run.open(config, folder, display, stop, policy, parts, checkpoints, stack, origin)
             folder.write_config(config)
         code = run.go()
