@@ -1,9 +1,9 @@
-"""What the sandbox's inner layers cost a job: CPU time with all of them, with none, and with each one left out.
+"""What the sandbox's inner layers cost a job: CPU time with all of them, with none, and with one left out.
 
     python benchmarks/layers.py [--rounds 9] [--jobs 300] [--json FILE]
 
-One executor a setting, one worker each, all open at once; the rounds take them in turns and in a new order each
-time, and medians over rounds are kept. Times are CPU microseconds of the server and its children for one small
+One executor a setting, one worker each, all open at once; the rounds take them in a new order each time, and
+medians over rounds are kept. Times are CPU microseconds of the server and its children for one small
 job with one input, by the kernel's accounting, without the host. `cost` is (all - setting) / all, by rounds.
 """
 
@@ -22,6 +22,7 @@ from azrl.executor import Job
 from azrl.executor.crew import PoolSettings
 from azrl.executor.process import ProcessExecutor
 
+PER_CHILD = ("landlock", "rlimits", "seccomp", "user")  # the others are entered once a server
 INNER = ("capabilities", "landlock", "namespaces", "rlimits", "root", "seccomp", "user")
 PROGRAM = """
 def f(xs, k):
@@ -46,7 +47,11 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=300)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    settings = {"all layers": (), "no inner layer": INNER, **{f"without {name}": (name,) for name in INNER}}
+    settings = {
+        "all layers": (),
+        "no inner layer": INNER,
+        **{f"without {name}": (name,) for name in PER_CHILD},
+    }
     samples: dict[str, list[float]] = {name: [] for name in settings}
     order = random.Random(0)
     with ExitStack() as stack:
