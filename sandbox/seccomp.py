@@ -4,8 +4,9 @@ An allow-list. What is not on it fails with EPERM, an ordinary Python exception 
 what no Python program asks for by accident kills at once, as does a call by another architecture's numbers.
 No call on the list takes a path, makes a descriptor or a process, or names another process. Arguments are
 checked where a permitted call could do more: no memory becomes executable, reading is from the job's socket
-alone, writing to it and to /dev/null, futexes without the priority-inheritance code, clocks that name no
-other process. Only the low half of an argument is looked at where the kernel uses no more.
+alone, writing to it and to /dev/null, futexes without the priority-inheritance code, memory advice that gives
+memory back and none that shares it, clocks that name no other process. Only the low half of an argument is
+looked at where the kernel uses no more.
 
 The filter is installed as the last thing before a child reads its job. Kernel: seccomp(2).
 """
@@ -19,7 +20,7 @@ from bpf import AND, ANY_BIT, AT_LEAST, EQUAL, LOAD, RETURN, assemble
 from kernel import MACHINE, number, quick, syscall
 
 ALLOWED = (
-    "brk", "munmap", "mremap", "madvise",
+    "brk", "munmap", "mremap",
     "rt_sigreturn", "rt_sigprocmask", "rt_sigaction", "sigaltstack", "restart_syscall",
     "gettimeofday", "time", "getrandom", "getpid", "gettid",
     "close", "exit", "exit_group",
@@ -39,6 +40,7 @@ _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, (16, 24, 32)  # offsets in struct sec
 _PROT_EXEC = 4
 _FUTEX_FLAGS = 128 | 256  # PRIVATE, CLOCK_REALTIME
 _FUTEX_PLAIN = (0, 1, 9, 10)  # WAIT, WAKE, WAIT_BITSET, WAKE_BITSET
+_GIVE_BACK = (4, 8)  # MADV_DONTNEED, MADV_FREE
 _DYNAMIC_CLOCKS = 16  # from here on a clock id names a process or a descriptor
 _SET_FILTER, _SPEC_ALLOW = 1, 4
 
@@ -47,6 +49,11 @@ _FIXED_CLOCK = ((LOAD, _ARGUMENTS[0]), (AT_LEAST, _DYNAMIC_CLOCKS, "refuse", "al
 CONDITIONS = {
     "mmap": _NOT_EXECUTABLE,
     "mprotect": _NOT_EXECUTABLE,
+    "madvise": (
+        (LOAD, _ARGUMENTS[2]),
+        *((EQUAL, advice, "allow", None) for advice in _GIVE_BACK),
+        (RETURN, _EPERM),
+    ),
     "read": ((LOAD, _ARGUMENTS[0]), (EQUAL, 3, "allow", "refuse")),
     "write": ((LOAD, _ARGUMENTS[0]), (EQUAL, 0, "refuse", None), (AT_LEAST, 4, "refuse", "allow")),
     "clock_gettime": _FIXED_CLOCK,
