@@ -6,7 +6,8 @@ import os
 import random
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from azrl.executor import Job, Limits, Result, Status
 from azrl.executor.pooled import PooledExecutor
@@ -47,21 +48,24 @@ def as_expected(result: Result, expected: str | tuple[Status, ...]) -> bool:
 
 
 @contextmanager
-def killing(executor: PooledExecutor, every_s: float, seed: int) -> Iterator[list[int]]:
-    """Kill -9 a random server again and again while the block runs; gives the list of the killed."""
+def killing(
+    executor: PooledExecutor, every_s: float, seed: int, children: bool = False
+) -> Iterator[list[int]]:
+    """Kill -9 a random server, or with `children` what a random one runs, again and again while the block runs;
+    gives the list of the killed."""
     killed: list[int] = []
     done, rng = threading.Event(), random.Random(seed)
 
     def kill() -> None:
         while not done.wait(rng.uniform(0.2, 1.8) * every_s):
             pids = executor.server_pids()
+            if children:
+                pids = tuple(child for pid in pids for child in children_of(pid))
             if pids:
                 pid = rng.choice(pids)
-                try:
+                with suppress(ProcessLookupError):
                     os.kill(pid, 9)
-                except ProcessLookupError:
-                    continue
-                killed.append(pid)
+                    killed.append(pid)
 
     thread = threading.Thread(target=kill)
     thread.start()
@@ -70,3 +74,12 @@ def killing(executor: PooledExecutor, every_s: float, seed: int) -> Iterator[lis
     finally:
         done.set()
         thread.join()
+
+
+def children_of(pid: int) -> list[int]:
+    """Children of a process, whichever of its threads started them; none of one that is gone."""
+    found: list[int] = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            found += map(int, path.read_text().split())
+    return found

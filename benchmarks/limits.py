@@ -3,7 +3,7 @@
     python benchmarks/limits.py [--load 4] [--rounds 20] [--workers 2] [--json FILE]
 
 `load` busy processes for each usable core run beside the executor, at its own priority. Then: how far past its CPU
-limit a program gets (by `wait4`), how far past its wall limit a sleeping one and a stopped one, and whether an
+limit a program gets (by `wait4`), how far past its wall limit one that only waits, and whether an
 honest program that needs 100 ms of CPU under a limit of 1 s ever times out. Exit code 1 if a goal is missed.
 """
 
@@ -26,7 +26,7 @@ CPU_GOAL_MS, WALL_GOAL_S = 20.0, 0.5
 BUSY = "while True: pass"
 SPIN = "def f():\n    while True: pass"
 BLOCKED = "import signal\ndef f():\n    signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))\n    sum(range(10**13))"
-SLEEP = "import time\ndef f():\n    time.sleep(60)"
+IDLE = "import os\ndef f():\n    os.read(3, 1)"
 HONEST = """
 import time
 def f(x):
@@ -74,9 +74,9 @@ def measure(executor: Executor, rounds: int) -> dict[str, object]:
             if (result.status, result.error) != (Status.TIMEOUT, "cpu_limit"):
                 sys.exit(f"a program that spins ended as {result}")
             over_cpu.append(result.cpu_ms - 1000 * cpu_s)
-        result, seconds = timed(executor, SLEEP, Limits(cpu_s=1.0, wall_s=0.3))
+        result, seconds = timed(executor, IDLE, Limits(cpu_s=1.0, wall_s=0.3))
         if (result.status, result.error) != (Status.TIMEOUT, "wall_limit"):
-            sys.exit(f"a program that sleeps ended as {result}")
+            sys.exit(f"a program that waits ended as {result}")
         over_wall.append(seconds - 0.3)
     jobs = [Job(HONEST, (str(i),), Limits(cpu_s=1.0)) for i in range(10 * rounds)]
     honest = executor.run(jobs)

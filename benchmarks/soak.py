@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
-from faults import as_expected, killing, soak_jobs
+from faults import as_expected, children_of, killing, soak_jobs
 
 from azrl.executor import Job, Status, open_executor
 from azrl.executor.pooled import PooledExecutor
@@ -37,18 +37,14 @@ def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-def descendants(pid: int | str = "self") -> list[int]:
-    """Processes below one, whichever of its threads started them."""
-    found: list[int] = []
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, path.read_text().split()):
-            found += [child, *descendants(child)]
-    return found
+def descendants(pid: int) -> list[int]:
+    """Processes below one."""
+    return [below for child in children_of(pid) for below in (child, *descendants(child))]
 
 
 def soak(jobs: int, hostile: float, workers: int, kill_every_s: float, seed: int) -> dict[str, float]:
     """Run it; counts and sizes by name."""
-    before, others = descriptors(), set(descendants())
+    before, others = descriptors(), set(descendants(os.getpid()))
     seen = bytearray(jobs)
     wrong = doubled = infra = done = hostiles = 0
     waiting: dict[int, object] = {}
@@ -92,7 +88,7 @@ def soak(jobs: int, hostile: float, workers: int, kill_every_s: float, seed: int
         "descriptors_after": descriptors(),
         "host_memory_mb": round(last_mb, 1),
         "host_memory_growth_mb": round(last_mb - first_mb, 2),
-        "processes_left": len(set(descendants()) - others),
+        "processes_left": len(set(descendants(os.getpid())) - others),
         "seconds": round(seconds, 1),
         "jobs_per_s": round(jobs / seconds),
         "host_us_per_job": round((time.process_time() - host) / jobs * 1e6),

@@ -18,7 +18,7 @@ from azrl.executor.process import ProcessExecutor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import soak
-from faults import as_expected, killing, soak_jobs
+from faults import as_expected, children_of, killing, soak_jobs
 
 
 def opened(**settings: int) -> ProcessExecutor:
@@ -52,6 +52,38 @@ def test_servers_killed_at_random_under_load_cost_no_job(seed: int) -> None:
     assert len(killed) >= 3
     assert infra == metrics["infra"] <= len(killed) // 2
     assert metrics["retries"] >= infra
+
+
+@pytest.mark.slow
+def test_children_killed_at_random_under_load_cost_no_job() -> None:
+    """A child that somebody kills is no crash of its program: it runs once more, and all are right."""
+    jobs = [Job(f"def f(x):\n    sum(range(300_000))\n    return x * {i}", ("3",)) for i in range(300)]
+    with opened() as executor, killing(executor, 0.15, 0, children=True) as killed:
+        results = executor.run(jobs)
+        metrics = executor.metrics()
+    assert [r.outputs for r in results] == [(str(3 * i),) for i in range(300)]
+    assert len(killed) >= 5
+    assert metrics["retries"] >= 1
+
+
+def test_a_program_that_is_killed_twice_crashes() -> None:
+    done = threading.Event()
+    with opened() as executor:
+
+        def kill() -> None:
+            while not done.wait(0.02):
+                for pid in executor.server_pids():
+                    for child in children_of(pid):
+                        os.kill(child, signal.SIGKILL)
+
+        thread = threading.Thread(target=kill)
+        thread.start()
+        [result] = executor.run(
+            [Job("def f():\n    sum(range(10**8))", ("",), Limits(cpu_s=5.0, wall_s=30.0))]
+        )
+        done.set()
+        thread.join()
+    assert (result.status, result.error) == (Status.CRASH, "signal 9")
 
 
 def test_a_server_that_dies_idle_is_replaced() -> None:

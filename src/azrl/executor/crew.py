@@ -1,12 +1,14 @@
 """The workers and what waits for them: who runs what, and what becomes of it when a server fails.
 
 A server that is lost, or that answers a canary wrong, costs no job: what it had not answered for is run once more,
-elsewhere if it can be, and only a second failure is given to the caller, as INFRA. Used by one thread.
+elsewhere if it can be, and only a second failure is given to the caller, as INFRA. A child that someone else kills is
+run once more too; a program that is killed twice is a program that crashes. Used by one thread.
 """
 
 from __future__ import annotations
 
 import select
+import signal
 import time
 from collections import deque
 from collections.abc import Callable
@@ -28,7 +30,8 @@ _START_SECONDS = 60.0
 _START_TRIES = 3  # servers of a variant that may fail to start in a row before its jobs are given up
 _RETRY_SECONDS = 0.05
 _HELD_SECONDS = 0.25  # a result waits no longer than this for its canary, once its server is free
-_KILLS = ("cpu_limit", "wall_limit", "too_much_output")
+_KILLED = f"signal {signal.SIGKILL.value}"
+_KILLS = (_KILLED, "cpu_limit", "wall_limit", "too_much_output")
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +273,11 @@ class Crew:
         result = wire.verdict(task.admitted, ended)
         if task.canary:
             self._confirm(worker, canary.passes(result, task.canary))
+            return
+        if result.error == _KILLED and not worker.killed and not task.attempt:
+            self._again(
+                task, worker, _KILLED
+            )  # from outside: no fault of the program, unless it happens again
             return
         if result.error in _KILLS:
             self._metrics.counts[f"kills/{result.error}"] += 1
