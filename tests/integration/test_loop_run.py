@@ -91,6 +91,7 @@ def test_the_metrics_have_the_documented_names(tmp_path: Path) -> None:
     assert first["seed/admitted"] > 0
     wanted = {"step", "tokens", "gate/admitted", "time/wall", "time/generate", "time/gate", "time/judge"}
     wanted |= {"time/update", "time/sync", "time/record", "time/other", "unique_rate", "entropy"}
+    wanted |= {"executor/jobs"}
     wanted |= {f"reward/{role}/{kind}" for role in ("proposer", "solver") for kind in KINDS}
     wanted |= {f"solve_rate/{kind}" for kind in KINDS}
     assert wanted <= last.keys()
