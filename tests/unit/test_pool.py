@@ -7,6 +7,7 @@ tests/security/test_process_faults.py.
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -31,8 +32,12 @@ def right(fake: Fake, program: str, call: str) -> str:
     return repr(eval(f"f({call})", scope))
 
 
+KILLED = "killed"
+
+
 class Fake:
-    """Answers at once, by a script: a text, ServerLost for None. Equal slots share `slot` after a restart."""
+    """Answers at once, by a script: a text, ServerLost for None, a child that somebody killed for KILLED. It keeps
+    its slot when it starts again."""
 
     def __init__(self, variant: int, slot: int, answer: Answer, log: list[tuple[int, str]]):
         self.variant, self.slot, self.answer, self.log = variant, slot, answer, log
@@ -63,14 +68,16 @@ class Fake:
             at += size
         self.jobs += 1
         self.log.append((self.slot, texts[0]))
-        data = b""
+        data, status = b"", 0
         for call in texts[1:]:
             text = self.answer(self, texts[0], call)
             if text is None:
                 self._lost = True
+            elif text == KILLED:
+                status = signal.SIGKILL
             else:
                 data += b"K" + len(text).to_bytes(4, "little") + text.encode()
-        self._ended = Ended(Reply(number, 0, 100, 100), data, False)
+        self._ended = Ended(Reply(number, status, 100, 100), data, False)
         os.eventfd_write(self._fd, 1)
 
     def tend(self) -> None: ...
@@ -174,6 +181,29 @@ def test_a_wrong_canary_retires_the_server_and_its_answers_are_taken_back() -> N
     assert metrics["canaries_wrong"] == metrics["respawns"] == 1
     assert metrics["retries"] >= 5
     assert metrics["infra"] == 0
+
+
+def test_a_killed_child_runs_once_more_and_a_killed_canary_discredits_no_one() -> None:
+    hit: set[str] = set()
+
+    def once(fake: Fake, program: str, call: str) -> str:
+        if program in hit or not ("groups" in program or program.endswith("+ 7")):
+            return right(fake, program, call)
+        hit.add(program)
+        return KILLED
+
+    opened, log = pool(once, workers=1)
+    with opened:
+        assert [r.outputs for r in opened.run(adders(20))] == [(str(i + 1),) for i in range(20)]
+        metrics = opened.metrics()
+    assert len(hit) == 2
+    assert len(log) == 20 + 1 + metrics["canaries"]
+    assert (metrics["retries"], metrics["canaries_wrong"], metrics["respawns"]) == (1, 0, 0)
+
+    opened, _ = pool(lambda fake, program, call: KILLED if "+ 7" in program else right(fake, program, call))
+    with opened:
+        result = opened.run(adders(20))[7]
+    assert (result.status, result.error) == (Status.CRASH, "signal 9")
 
 
 def test_without_canaries_the_same_lies_pass() -> None:

@@ -272,7 +272,9 @@ class Crew:
             self._feed(worker, self._waiting[task.job.variant])  # its next job runs while this one is judged
         result = wire.verdict(task.admitted, ended)
         if task.canary:
-            self._confirm(worker, canary.passes(result, task.canary))
+            if result.status is Status.OK or worker.mute:
+                self._confirm(worker, canary.passes(result, task.canary))
+            worker.mute = result.status is not Status.OK  # none is not a wrong one: it is asked once more
             return
         if result.error == _KILLED and not worker.killed and not task.attempt:
             self._again(

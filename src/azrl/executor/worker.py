@@ -44,9 +44,9 @@ class Task:
 
 @dataclass(slots=True, eq=False)
 class Worker:
-    """`held`: results since the last canary that was right, the oldest from `held_since`. `jobs`: since its start.
-
-    `since` is when the start, or the job, began; `number` the job's in its request.
+    """`held`: results since the last canary that was right, the oldest from `held_since`; `mute`: the last one gave
+    no answer. `jobs`: since its start. `since` is when the start, or the job, began; `number` the job's in its
+    request.
     """
 
     server: Server
@@ -56,6 +56,7 @@ class Worker:
     number: int = 0
     tended: bool = False
     killed: bool = False
+    mute: bool = False
     jobs: int = 0
     held: list[tuple[Task, Result]] = field(default_factory=list)
     held_since: float = 0.0
