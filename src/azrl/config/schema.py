@@ -97,7 +97,7 @@ class ExecutorSection(Section):
     """`process`: warm fork server; `mock`: RestrictedPython in process, a toy; `auto`: the strongest here."""
     workers: PositiveInt = 2
     """Fork servers of `process`, for each interpreter variant that is in use."""
-    canary_every: NonNegativeInt = 50
+    canary_every: NonNegativeInt = 100
     """Jobs of a server after which a known job checks it; results wait for that. 0: never."""
     recycle_after: PositiveInt = 20_000
     """Jobs after which a server is replaced by a fresh one."""

@@ -29,7 +29,7 @@ _LOST_SECONDS = 10.0  # past the wall limit, before the server is given up
 _START_SECONDS = 60.0
 _START_TRIES = 3  # servers of a variant that may fail to start in a row before its jobs are given up
 _RETRY_SECONDS = 0.05
-_HELD_SECONDS = 0.25  # a result waits no longer than this for its canary, once its server is free
+_HELD_SECONDS = 1.0  # a result waits no longer than this for its canary, once its server is free
 _KILLED = f"signal {signal.SIGKILL.value}"
 _KILLS = (_KILLED, "cpu_limit", "wall_limit", "too_much_output")
 
@@ -40,7 +40,7 @@ class PoolSettings:
     idles (0: none); a fresh server after `recycle_after` jobs; the cache's size in results (0: none)."""
 
     workers: int
-    canary_every: int = 50
+    canary_every: int = 100
     recycle_after: int = 20_000
     cache_entries: int = 0
 
@@ -261,7 +261,7 @@ class Crew:
         task = worker.task
         if task is None or task.admitted is None or ended.reply.job != worker.number:
             raise ServerLost("a reply to no request")
-        now = time.monotonic()
+        now, ours = time.monotonic(), worker.killed
         worker.task, worker.state = None, State.FREE
         worker.jobs += 1
         if ended.reply.status == wire.COULD_NOT_FORK:
@@ -276,10 +276,8 @@ class Crew:
                 self._confirm(worker, canary.passes(result, task.canary))
             worker.mute = result.status is not Status.OK  # none is not a wrong one: it is asked once more
             return
-        if result.error == _KILLED and not worker.killed and not task.attempt:
-            self._again(
-                task, worker, _KILLED
-            )  # from outside: no fault of the program, unless it happens again
+        if result.error == _KILLED and not ours and not task.attempt:
+            self._again(task, worker, _KILLED)  # no fault of the program, unless it happens again
             return
         if result.error in _KILLS:
             self._metrics.counts[f"kills/{result.error}"] += 1

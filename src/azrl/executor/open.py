@@ -15,7 +15,7 @@ def open_executor(
     backend: str,
     *,
     workers: int = 2,
-    canary_every: int = 50,
+    canary_every: int = 100,
     recycle_after: int = 20_000,
     cache_entries: int = 0,
     minimum_layers: Collection[str] = MINIMUM,

@@ -47,7 +47,7 @@ class PooledExecutor:
         """(index, result) of each job, once each, as they finish.
 
         Back-pressure: `jobs` is read only while fewer than 16 a worker have results that are not taken. A
-        result is given once a later canary of its server was right: a quarter of a second later at most, or
+        result is given once a later canary of its server was right: a second later at most, or
         when the job that runs then is done. Closing the generator drops the rest.
         """
         window = _WINDOW * self.settings.workers
