@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
-from faults import as_expected, children_of, killing, soak_jobs
+from support.faults import as_expected, children_of, killing, soak_jobs
 
 from azrl.executor import Job, Status, open_executor
 from azrl.executor.pooled import PooledExecutor

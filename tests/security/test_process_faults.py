@@ -18,7 +18,7 @@ from azrl.executor.process import ProcessExecutor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import soak
-from faults import as_expected, children_of, killing, soak_jobs
+from support.faults import as_expected, children_of, killing, soak_jobs
 
 
 def opened(**settings: int) -> ProcessExecutor:
