@@ -3,8 +3,8 @@
     python benchmarks/soak.py [--jobs 1000000] [--hostile 0.1] [--workers 2] [--kill-every 30] [--json FILE]
 
 Every honest job has an answer of its own that this process computes itself; every hostile one has the statuses it
-may end in. Memory growth is this process's and the oldest server's, from a tenth of the way to the end: before
-that, caches fill. Exit code 1 if anything is amiss.
+may end in. Memory growth is this process's, and the most of a server's that is not killed meanwhile, from a tenth of
+the way to the end: before that, caches fill. Exit code 1 if anything is amiss.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from support.faults import as_expected, children_of, killing, soak_jobs
@@ -30,6 +30,15 @@ def resident_mb(pid: int | str) -> float:
     """Resident memory of a process in MB."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def sizes(executor: PooledExecutor) -> dict[int, float]:
+    """Resident memory of each server by process id."""
+    found: dict[int, float] = {}
+    for pid in executor.server_pids():
+        with suppress(FileNotFoundError):  # killed just now
+            found[pid] = resident_mb(pid)
+    return found
 
 
 def descriptors() -> int:
@@ -57,7 +66,7 @@ def soak(jobs: int, hostile: float, workers: int, kill_every_s: float, seed: int
             yield job
 
     start, host = time.perf_counter(), time.process_time()
-    first_mb = 0.0
+    first_mb, servers = 0.0, dict[int, float]()
     with open_executor("process", workers=workers) as executor:
         assert isinstance(executor, PooledExecutor)
         with killing(executor, kill_every_s, seed) if kill_every_s else nullcontext([]) as killed:
@@ -72,8 +81,9 @@ def soak(jobs: int, hostile: float, workers: int, kill_every_s: float, seed: int
                     print(f"wrong: job {index} wanted {fate}, got {result}", file=sys.stderr)
                 done += 1
                 if done == max(jobs // 10, 1):
-                    first_mb = resident_mb("self")
+                    first_mb, servers = resident_mb("self"), sizes(executor)
         last_mb = resident_mb("self")
+        growths = [mb - servers[pid] for pid, mb in sizes(executor).items() if pid in servers]
         metrics = executor.metrics()
     seconds = time.perf_counter() - start
     return {
@@ -88,6 +98,8 @@ def soak(jobs: int, hostile: float, workers: int, kill_every_s: float, seed: int
         "descriptors_after": descriptors(),
         "host_memory_mb": round(last_mb, 1),
         "host_memory_growth_mb": round(last_mb - first_mb, 2),
+        "servers_that_lived": len(growths),
+        "server_memory_growth_mb": round(max(growths, default=0.0), 2),
         "processes_left": len(set(descendants(os.getpid())) - others),
         "seconds": round(seconds, 1),
         "jobs_per_s": round(jobs / seconds),
@@ -101,8 +113,8 @@ def amiss(outcome: dict[str, float]) -> list[str]:
     faults = [name for name in ("lost", "doubled", "wrong", "processes_left") if outcome[name]]
     if outcome["descriptors_before"] != outcome["descriptors_after"]:
         faults.append("descriptors")
-    if outcome["host_memory_growth_mb"] > MAX_GROWTH_MB:
-        faults.append("host_memory_growth_mb")
+    growth = ("host_memory_growth_mb", "server_memory_growth_mb")
+    faults += [name for name in growth if outcome[name] > MAX_GROWTH_MB]
     return faults
 
 
@@ -112,7 +124,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1_000_000)
     parser.add_argument("--hostile", type=float, default=0.1)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--kill-every", type=float, default=30.0, help="mean seconds; 0: never")
+    parser.add_argument("--kill-every", type=float, default=30.0, help="mean seconds between kills; 0: none")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
