@@ -12,11 +12,11 @@ RUNS := $(VENV)/.runs-$(KEY)
 TESTS := $(VENV)/.tests-$(KEY)
 SMOKE := smoke-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: help venv smoke test lint format bench clean
+.PHONY: help venv smoke test test-docker lint format bench clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
 
 venv: $(RUNS)  ## make .venv with what a run needs
 
@@ -39,6 +39,9 @@ smoke: $(RUNS)  ## a short self-play run on the CPU, then its report
 
 test: $(TESTS)  ## all tests that need no GPU and no Docker
 	PYTHONPATH=src OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -m "not gpu and not docker and not vllm" $(PYTEST_FLAGS)
+
+test-docker: $(TESTS)  ## tests of the docker executor, as root on a Docker daemon of their own
+	PYTHONPATH=src OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE utils/with_docker.sh $(BIN)/python -m pytest -m docker $(PYTEST_FLAGS)
 
 lint: $(TESTS)  ## ruff (lint and format) and mypy
 	$(BIN)/ruff check .

@@ -19,7 +19,7 @@ from azrl.preflight import preset_trouble, presets, purpose
 
 PACKAGES = (
     "torch", "transformers", "tokenizers", "safetensors", "numpy", "pydantic", "PyYAML", "rich",
-    "RestrictedPython", "vllm", "tensorboard", "wandb", "trackio",
+    "RestrictedPython", "docker", "vllm", "tensorboard", "wandb", "trackio",
 )  # fmt: skip
 
 
@@ -55,7 +55,7 @@ def _facts() -> Iterator[tuple[str, str]]:
     yield "seccomp filters", _yes(machine.seccomp_filters())
     yield "Landlock", f"ABI {abi}" if abi else "no"
     yield "user namespaces", _yes(machine.user_namespaces())
-    for backend in ("process", "mock"):
+    for backend in ("docker", "process", "mock"):
         yield f"executor {backend}", _executor(backend)
     yield "Python", f"{platform.python_version()} ({sys.executable})"
     yield "packages", "\n".join(f"{name} {_version(name)}" for name in PACKAGES)

@@ -12,6 +12,7 @@ from azrl import machine
 from azrl.config import Config, ConfigError, load_config
 from azrl.errors import UserError
 from azrl.executor import open_executor
+from azrl.executor.container.options import Options
 
 SHIPPED = Path(azrl.__file__).parent / "models" / "shipped"
 BYTES_A_PARAMETER = 16  # weights, gradient and two moments in 32 bits
@@ -92,15 +93,29 @@ def executor_choice(config: Config) -> str:
             wanted,
             workers=1,
             minimum_layers=config.executor.minimum_layers,
+            container=container_options(config),
             serves_real_model=serves_real_model(config),
             allow_unsafe_mock=config.executor.allow_unsafe_mock,
         ) as executor:
-            name = executor.name + (" (auto)" if wanted == "auto" else "")
+            chosen = executor.describe().get("chosen")
+            name = executor.name + (f" (auto: {chosen})" if chosen else "")
     except UserError as error:
         return f"none: {error}"
     settings = config.executor
     return (
         f"{name}, {settings.workers} worker(s), {settings.timeout:g} CPU s and {settings.memory_mb} MB a job"
+    )
+
+
+def container_options(config: Config) -> Options:
+    """What `executor.*` says about the container of the docker executor."""
+    settings = config.executor
+    return Options(
+        image=settings.image,
+        host=settings.docker_host,
+        runtime=settings.runtime,
+        memory_mb=settings.memory_mb,
+        workers=settings.workers,
     )
 
 

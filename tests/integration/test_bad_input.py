@@ -40,7 +40,10 @@ def refusal(folder: Path, *words: str) -> str:
         (["--config", "gone.yaml"], "gone.yaml: no such file"),
         ([*NEW, "run.iterations=many"], "run.iterations: should be a valid integer, got 'many'"),
         ([*NEW, "training.learning_rate=fast"], "training.learning_rate: should be a valid number"),
-        ([*NEW, "executor.backend=docker"], "docker is not available yet; there are auto, process, mock"),
+        (
+            [*NEW, "executor.backend=docker", "executor.docker_host=unix:///no/such.sock"],
+            "no Docker daemon at",
+        ),
         ([*NEW, "training.rl_algorithm=PPO"], "PPO is not available yet; there are TRR++"),
         ([*NEW, "tasks.kinds=[]"], "tasks.kinds: want at least one kind, each named once"),
         ([*NEW, "tasks.kinds=[deduction,deduction]"], "tasks.kinds: want at least one kind, each named once"),

@@ -19,6 +19,7 @@ VERBS = {
     "eval": "measure a run or a model on the frozen probe",
     "report": "write a run's report.html",
     "doctor": "what this machine has, and which presets will run",
+    "sandbox": "build the docker executor's image, or check that it works",
     "bench": "run a benchmark, or list them",
 }
 

@@ -17,7 +17,6 @@ from azrl.config.source import Key, Setting
 
 LATER = {
     ("training.rl_algorithm", "ppo"),
-    ("executor.backend", "docker"),
     ("engine.backend", "vllm"),
     ("curriculum.name", "dump"),
     ("curriculum.name", "zrc"),

@@ -93,8 +93,9 @@ class EngineSection(Section):
 
 
 class ExecutorSection(Section):
-    backend: Literal["auto", "process", "mock"] = "auto"
-    """`process`: warm fork server; `mock`: RestrictedPython in process, a toy; `auto`: the strongest here."""
+    backend: Literal["auto", "docker", "process", "mock"] = "auto"
+    """`docker`: fork servers in one hardened container; `process`: on this machine; `mock`: RestrictedPython in
+    the trainer, a toy; `auto`: the strongest that works here."""
     workers: PositiveInt = 2
     """Fork servers of `process`, for each interpreter variant that is in use."""
     canary_every: NonNegativeInt = 100
@@ -112,6 +113,12 @@ class ExecutorSection(Section):
     """Longest result kept; longer ones are refused, never cut."""
     minimum_layers: tuple[LayerName, ...] = ("limits", "no_new_privs", "rlimits", "seccomp")
     """Layers of isolation without which `process` refuses to start; docs/sandbox.md says what each one holds."""
+    image: str = "azrl-sandbox"
+    """`docker`: the image, made by `python main.py sandbox build`."""
+    runtime: str | None = None
+    """`docker`: a runtime that the daemon knows, such as runsc (gVisor); null for the daemon's own."""
+    docker_host: str | None = None
+    """`docker`: the daemon's address, such as unix:///path; null for DOCKER_HOST or the usual socket."""
     allow_unsafe_mock: bool = False
     """Let `mock` serve a real language model. It holds no attacker; say true only for canned models."""
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from azrl.errors import UserError
 from azrl.executor.base import Executor
+from azrl.executor.container.options import Options
 from azrl.executor.crew import PoolSettings
 from azrl.executor.layers import MINIMUM
+from azrl.executor.pooled import PooledExecutor
+
+log = logging.getLogger(__name__)
 
 
 def open_executor(
@@ -19,6 +24,7 @@ def open_executor(
     recycle_after: int = 20_000,
     cache_entries: int = 0,
     minimum_layers: Collection[str] = MINIMUM,
+    container: Options | None = None,
     serves_real_model: bool = False,
     allow_unsafe_mock: bool = False,
 ) -> Executor:
@@ -27,9 +33,11 @@ def open_executor(
     `process`: fork servers, `workers` for each interpreter variant in use, and every layer of isolation that
     the machine gives; an error names those of `minimum_layers` that it does not. A canary after every
     `canary_every` jobs of a server (0: none), a fresh server after `recycle_after`, a cache of `cache_entries`
-    results (0: none). `mock`: RestrictedPython in this process, without layers, for canned and tiny models; with
-    `serves_real_model` it needs `allow_unsafe_mock`. `auto`: `process`, or an error that says why it does not
-    work here. Raises UserError; a `process` executor that is returned has passed its self-check.
+    results (0: none). `docker`: the same in one hardened container, as `container` says. `mock`: RestrictedPython
+    in this process, without layers, for canned and tiny models; with `serves_real_model` it needs
+    `allow_unsafe_mock`. `auto`: `docker` where its daemon and image are there, else `process`, which then says
+    why it is not `docker`. Raises UserError; a `docker` or `process` executor that is returned has passed its
+    self-check.
     """
     if workers < 1:
         raise UserError(f"executor.workers is {workers}; it needs at least 1")
@@ -43,23 +51,51 @@ def open_executor(
         from azrl.executor.mock import MockExecutor
 
         return MockExecutor()
-    if backend in ("process", "auto"):
-        settings = PoolSettings(workers, canary_every, recycle_after, cache_entries)
+    settings = PoolSettings(workers, canary_every, recycle_after, cache_entries)
+    options = container or Options(workers=workers)
+    if backend == "auto":
+        return _open_strongest(settings, minimum_layers, options)
+    if backend == "process":
         return _open_process(settings, minimum_layers)
     if backend == "docker":
-        raise UserError("executor.backend=docker is not in this version; use process")
-    raise UserError(f"no executor named {backend!r}; there are process, mock and auto")
+        return _open_docker(settings, minimum_layers, options)
+    raise UserError(f"no executor named {backend!r}; there are docker, process, mock and auto")
 
 
-def _open_process(settings: PoolSettings, minimum_layers: Collection[str] = MINIMUM) -> Executor:
+def _open_strongest(
+    settings: PoolSettings, minimum_layers: Collection[str], options: Options
+) -> PooledExecutor:
+    try:
+        executor = _open_docker(settings, minimum_layers, options)
+        executor.chosen = "the strongest there is"
+    except UserError as error:
+        executor = _open_process(settings, minimum_layers)
+        executor.chosen = f"the strongest that works here; docker does not: {error}"
+    log.info("executor.backend=auto is %s: %s", executor.name, executor.chosen)
+    return executor
+
+
+def _open_docker(settings: PoolSettings, minimum_layers: Collection[str], options: Options) -> PooledExecutor:
+    from azrl.executor.container.executor import DockerExecutor
+
+    return _checked(lambda: DockerExecutor(settings, options, minimum=minimum_layers))
+
+
+def _open_process(settings: PoolSettings, minimum_layers: Collection[str] = MINIMUM) -> PooledExecutor:
     if sys.platform != "linux":
         raise UserError(
             f"the process executor needs Linux, this is {sys.platform}; executor.backend=mock runs anywhere"
         )
     from azrl.executor.process import ProcessExecutor
+
+    return _checked(lambda: ProcessExecutor(settings, minimum=minimum_layers))
+
+
+def _checked(make: Callable[[], PooledExecutor]) -> PooledExecutor:
+    """The executor, started and self-checked, or closed again."""
     from azrl.executor.selfcheck import check
 
-    executor = ProcessExecutor(settings, minimum=minimum_layers)
+    executor = make()
     try:
         executor.start()
         check(executor)

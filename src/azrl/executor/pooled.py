@@ -22,6 +22,8 @@ class PooledExecutor:
 
     def __init__(self, launch: Launcher, settings: PoolSettings):
         self.settings = settings
+        self.chosen = ""
+        """Why `auto` took this one; empty if it was asked for by name."""
         self._supervisor = Supervisor(launch, settings)
 
     def start(self) -> None:
@@ -66,6 +68,11 @@ class PooledExecutor:
     def metrics(self) -> dict[str, float]:
         """Counts since the start, and percentiles in milliseconds; see `PoolMetrics`."""
         return self._supervisor.read()
+
+    def describe(self) -> dict[str, str]:
+        """What every backend says of itself; each adds its layers of isolation."""
+        chosen = {"chosen": self.chosen} if self.chosen else {}
+        return {"backend": self.name, **chosen, "workers": str(self.settings.workers)}
 
     def server_pids(self) -> tuple[int, ...]:
         """Process ids of the servers that run now."""

@@ -29,9 +29,7 @@ class ProcessExecutor(PooledExecutor):
 
     def describe(self) -> dict[str, str]:
         """Settings, the layers of isolation in force and those missing, and what nothing here holds."""
-        return {
-            "backend": self.name,
-            "workers": str(self.settings.workers),
+        return super().describe() | {
             "python": platform.python_version(),
             **self._promise.describe(),
             "not covered": "bugs of the kernel, side channels of the processor, memory of all jobs together",

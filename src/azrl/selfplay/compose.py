@@ -15,7 +15,7 @@ from azrl.engine.base import Engine
 from azrl.errors import UserError
 from azrl.evals.items import held_out, load_probe
 from azrl.executor import Executor, Limits, open_executor
-from azrl.preflight import LARGEST_TOY
+from azrl.preflight import LARGEST_TOY, container_options
 from azrl.rl.baseline import CellBaseline
 from azrl.rl.types import Learner
 from azrl.selfplay.composer import Composer
@@ -121,6 +121,7 @@ def open_configured_executor(config: Config, *, serves_real_model: bool) -> Exec
         recycle_after=config.executor.recycle_after,
         cache_entries=config.executor.cache_entries,
         minimum_layers=config.executor.minimum_layers,
+        container=container_options(config),
         serves_real_model=serves_real_model,
         allow_unsafe_mock=config.executor.allow_unsafe_mock,
     )

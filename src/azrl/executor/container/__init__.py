@@ -1,0 +1,1 @@
+"""Runs the guest runtime in one hardened Docker container, behind one attached stream."""
