@@ -10,6 +10,7 @@ process, the servers and their children, and for docker also the relay, Docker's
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
@@ -27,7 +28,7 @@ from azrl.executor.container.options import Options
 
 IMAGE = "azrl-sandbox-bench"
 INPUTS = (1, 10)
-DAEMONS = ("dockerd", "containerd", "containerd-shim")
+DAEMONS = (b"dockerd", b"containerd")
 PROGRAM = """
 def f(xs, k):
     d = {{}}
@@ -51,10 +52,13 @@ def spent(pid: int) -> float:
 
 
 def daemons() -> Iterator[int]:
-    """Docker's own processes on this machine."""
-    for path in Path("/proc").glob("[0-9]*/comm"):
-        if path.read_text().strip().startswith(DAEMONS):
-            yield int(path.parent.name)
+    """The processes of the private daemon, its containerd and its shims: all have its folder in their arguments."""
+    folder = os.path.dirname(os.environ["DOCKER_HOST"].removeprefix("unix://")).encode()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            words = path.read_bytes().split(b"\0")
+            if os.path.basename(words[0]).startswith(DAEMONS) and any(folder in word for word in words):
+                yield int(path.parent.name)
 
 
 def measure(executor: Any, others: Callable[[], list[int]], count: int, k: int) -> tuple[float, float]:
@@ -105,8 +109,10 @@ def main() -> None:
         ready = time.perf_counter() - start
 
         def inside() -> list[int]:
-            top = client.api.top(docker.box.container_id, ps_args="-eo pid")
-            return sorted({int(row[0]) for row in top["Processes"]} | set(daemons()))
+            top = client.api.top(docker.box.container_id, ps_args="-eo pid,ppid,args")
+            [relay] = [pid for pid, _, what in top["Processes"] if "relay.py" in what]
+            servers = [pid for pid, parent, _ in top["Processes"] if parent == relay]
+            return sorted({int(relay), *map(int, servers), *daemons()})
 
         backends = {"process": (process, lambda: list(process.server_pids())), "docker": (docker, inside)}
         for executor, _ in backends.values():
