@@ -12,6 +12,7 @@ import pytest
 
 from azrl.errors import UserError
 from azrl.executor import Executor, Job, Limits, Status, open_executor
+from azrl.executor.container.options import Options
 from azrl.executor.crew import PoolSettings
 from azrl.executor.open import _open_process
 from azrl.tasks import judge
@@ -314,15 +315,20 @@ def test_mock_refuses_a_real_model_unless_allowed() -> None:
         assert opened.name == "mock"
 
 
-@pytest.mark.parametrize("backend", ["docker", "nonsense"])
-def test_unknown_backends_are_errors(backend: str) -> None:
-    with pytest.raises(UserError, match=backend):
-        open_executor(backend)
+def test_unknown_backends_are_errors() -> None:
+    with pytest.raises(UserError, match="no executor named 'nonsense'"):
+        open_executor("nonsense")
 
 
-def test_auto_is_process_or_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    with open_executor("auto", workers=1) as opened:
+def test_without_a_daemon_docker_is_an_error_and_auto_says_why_it_is_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nowhere = Options(host="unix:///no/such.sock", workers=1)
+    with pytest.raises(UserError, match="no Docker daemon at unix:///no/such.sock"):
+        open_executor("docker", container=nowhere)
+    with open_executor("auto", workers=1, container=nowhere) as opened:
         assert opened.name == "process"
+        assert "docker does not: no Docker daemon at unix:///no/such.sock" in opened.describe()["chosen"]
     monkeypatch.setattr("azrl.executor.open.sys.platform", "darwin")
     with pytest.raises(UserError, match="Linux"):
         _open_process(PoolSettings(1))
