@@ -30,7 +30,7 @@ HEAD, JOB_HEAD, DONE_HEAD = struct.Struct("<IBI"), struct.Struct("<IQ"), struct.
 START, JOB, CHILD, STOP, BEAT = range(5)
 HELLO, GREETING, DATA, DONE, LOST = range(16, 21)
 SILENCE = 60.0
-QUICK = 0.005  # seconds; a child younger than this is not drained: most are gone by then
+QUICK = 0.05  # seconds; a child younger than this is not drained: most are gone by then
 CHUNK = 1 << 16
 MESSAGE = 1 << 16
 CONTROL_FD = 3
@@ -132,8 +132,10 @@ class Relay:
                         self.on_control(server)
                     else:
                         self.on_job(server, event)
-            self.on_time()
-            self.flush()
+            if quick:
+                self.on_time()
+            if self.outgoing:
+                self.flush()
 
     def say(self, kind, number, *parts):
         """Queue one frame."""

@@ -37,10 +37,11 @@ dockerd --data-root "$folder/data" --exec-root "$folder/exec" --pidfile "$folder
   --bridge=none --iptables=false --ip6tables=false > "$folder/log" 2>&1 < /dev/null &
 daemon=$!
 for _ in $(seq 300); do
-  [ ! -S "$folder/docker.sock" ] && kill -0 "$daemon" 2> /dev/null || break
+  grep -q "API listen on" "$folder/log" && break
+  kill -0 "$daemon" 2> /dev/null || break
   sleep 0.1
 done
-if [ ! -S "$folder/docker.sock" ]; then
+if ! grep -q "API listen on" "$folder/log"; then
   tail -n 5 "$folder/log" >&2
   echo "no private Docker daemon: dockerd does not start here; using ${mine:-the one at the usual socket}, if any" >&2
   if [ -n "$mine" ]; then export DOCKER_HOST=$mine; else unset DOCKER_HOST; fi

@@ -324,7 +324,7 @@ def test_without_a_daemon_docker_is_an_error_and_auto_says_why_it_is_process(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     nowhere = Options(host="unix:///no/such.sock", workers=1)
-    with pytest.raises(UserError, match="no Docker daemon at unix:///no/such.sock"):
+    with pytest.raises(UserError, match=r"no Docker daemon at unix:///no/such\.sock"):
         open_executor("docker", container=nowhere)
     with open_executor("auto", workers=1, container=nowhere) as opened:
         assert opened.name == "process"
