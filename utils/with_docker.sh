@@ -24,7 +24,9 @@ finish() {
   if [ -n "$daemon" ]; then
     kill "$daemon" 2> /dev/null || true
     wait "$daemon" 2> /dev/null || true
-    umount "$folder/data" 2> /dev/null || true  # which a daemon that is stopped while it starts leaves behind
+    # What a daemon that is stopped while it starts leaves behind:
+    kill "$(cat "$folder/exec/containerd/containerd.pid" 2> /dev/null)" 2> /dev/null || true
+    umount "$folder/data" 2> /dev/null || true
   fi
   rm -rf --one-file-system "$folder" 2> /dev/null || echo "could not remove $folder" >&2
   exit "$code"
