@@ -156,6 +156,7 @@ def main() -> None:
         "workers": args.workers,
         "rounds": args.rounds,
         "cpus": os.cpu_count(),
+        "load_average": round(os.getloadavg()[0], 1),
         "python": built.python,
         "image_mb": built.megabytes,
         "image_build_s": round(built.seconds, 2),
