@@ -38,7 +38,12 @@ class Daemon:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        for name in ("docker.sock", "pid", "log"):
+        containerd = self.folder / "exec" / "containerd" / "containerd.pid"
+        while containerd.exists() and Path("/proc", containerd.read_text().strip()).exists():
+            time.sleep(
+                0.1
+            )  # it ends soon after a killed daemon; until then a new one would wait for it in vain
+        for name in ("docker.sock", "pid", "log", "exec/containerd/containerd.pid"):
             (self.folder / name).unlink(missing_ok=True)
         folder = str(self.folder)
         with (self.folder / "log").open("ab") as log:
