@@ -35,6 +35,8 @@ def measure(environment: Environment, every: int) -> dict[str, Any]:
             before = arena.measure()
             for attack in ATTACKS[::every]:
                 outcomes.append(arena.run(attack))
+                if outcomes[-1].evidence:
+                    print(f"  {attack.category}: {attack.name}: {'; '.join(outcomes[-1].evidence)}", flush=True)
             after = arena.measure()
             layers = [key for key in arena.description if key.startswith(("layer ", "missing "))]
             python = arena.description.get("python", "")

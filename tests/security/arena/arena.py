@@ -109,7 +109,7 @@ class Arena:
         assert answer is not None, "the executor's host does not answer"
         now = [shot for shot in map(observe.snapshot, self._running().members()) if shot is not None]
         return {
-            "descriptors": sum(shot.opened for shot in now),
+            "descriptors": sum(shot.descriptors.total() for shot in now),
             "memory_mb": round(sum(shot.rss_mb for shot in now), 2),
             "processes": len(now),
         }

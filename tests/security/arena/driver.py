@@ -17,6 +17,7 @@ from typing import Any
 
 from azrl.errors import UserError
 from azrl.executor import Executor, Job, Limits, open_executor
+from azrl.executor.crew import PoolSettings
 from azrl.executor.process import ProcessExecutor
 
 INNER = ("capabilities", "landlock", "namespaces", "rlimits", "root", "seccomp", "user")
@@ -26,7 +27,7 @@ def executor(settings: dict[str, Any]) -> Executor:
     """The executor under test; with layers "outer" the inner ones are switched off."""
     if settings["layers"] == "all":
         return open_executor(settings["backend"], workers=settings["workers"])
-    bare = ProcessExecutor(settings["workers"], minimum=(), without=INNER)
+    bare = ProcessExecutor(PoolSettings(settings["workers"]), minimum=(), without=INNER)
     bare.start()
     return bare
 

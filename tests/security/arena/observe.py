@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,8 +30,7 @@ class Snapshot:
     threads: int
     facts: tuple[tuple[str, str | None], ...]  # what must stay as it is
     scheduling: tuple[str, ...]  # nice, policy, processors: a process may worsen its own, nobody another's
-    descriptors: frozenset[str] | None  # kinds of open descriptors
-    opened: int  # how many there are
+    descriptors: Counter[str]  # how many are open of each kind; empty where that cannot be read
     limits: tuple[tuple[str, float], ...]  # soft limits
     executable_memory: bool | None  # some page is writable and executable, or belongs to asynchronous I/O
 
@@ -76,7 +76,6 @@ def snapshot(pid: int) -> Snapshot | None:
         facts=tuple(facts.items()),
         scheduling=(fields[16], fields[38], lines.get("Cpus_allowed", "")),
         descriptors=_descriptors(f"{here}/fd"),
-        opened=len(_listing(f"{here}/fd")),
         limits=_limits(_read(f"{here}/limits") or ""),
         executable_memory=None if maps is None else bool(re.search(r" .wx. |\[aio\]", maps)),
     )
@@ -85,8 +84,7 @@ def snapshot(pid: int) -> Snapshot | None:
 def gained(seen: Snapshot, honest: Snapshot) -> list[str]:
     """What a hostile child has that an honest one has not."""
     found = [f"state: {name}" for name in _changed(seen, honest)]
-    if seen.descriptors is not None and honest.descriptors is not None:
-        found += [f"state: descriptor {kind}" for kind in sorted(seen.descriptors - honest.descriptors)]
+    found += [f"state: descriptor {kind}" for kind in sorted(seen.descriptors - honest.descriptors)]
     before = dict(honest.limits)
     found += [f"state: limit {name}" for name, value in seen.limits if value > before.get(name, value)]
     if seen.executable_memory and not honest.executable_memory:
@@ -126,15 +124,9 @@ def _changed(seen: Snapshot, before: Snapshot) -> list[str]:
     ]
 
 
-def _descriptors(folder: str) -> frozenset[str] | None:
-    kinds = set()
+def _descriptors(folder: str) -> Counter[str]:
     links = [_link(entry) for entry in _listing(folder)]
-    if not links:
-        return None
-    for link in links:
-        if link is not None:
-            kinds.add(_NUMBER.sub("", link))
-    return frozenset(kinds)
+    return Counter(_NUMBER.sub("", link) for link in links if link is not None)
 
 
 def _limits(text: str) -> tuple[tuple[str, float], ...]:
