@@ -4,7 +4,8 @@
 
 Success is what evidence outside the sandbox shows (tests/security/arena), never what a program says. `late_ms`
 is the longest time past a job's wall limit; it holds the machine's load. Descriptors, processes and memory of
-the executor and its host are from before the first and after the last attack. The run under "inner layers
+the executor and its host are from before the first and after the last attack. An environment that does not run
+this time keeps what FILE says of it. The run under "inner layers
 off" is the control: it shows that the same attacks can succeed and that their success is seen.
 """
 
@@ -36,7 +37,9 @@ def measure(environment: Environment, every: int) -> dict[str, Any]:
             for attack in ATTACKS[::every]:
                 outcomes.append(arena.run(attack))
                 if outcomes[-1].evidence:
-                    print(f"  {attack.category}: {attack.name}: {'; '.join(outcomes[-1].evidence)}", flush=True)
+                    print(
+                        f"  {attack.category}: {attack.name}: {'; '.join(outcomes[-1].evidence)}", flush=True
+                    )
             after = arena.measure()
             layers = [key for key in arena.description if key.startswith(("layer ", "missing "))]
             python = arena.description.get("python", "")
@@ -44,6 +47,7 @@ def measure(environment: Environment, every: int) -> dict[str, Any]:
         return {"skipped": str(reason)}
     won = [outcome for outcome in outcomes if outcome.evidence]
     return {
+        "every": every,
         "python": python,
         "layers": layers,
         "attacks": sum(outcome.status != "skipped" for outcome in outcomes),
@@ -89,13 +93,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     environments: dict[str, dict[str, Any]] = {}
+    if arguments.json and arguments.json.exists():
+        environments = json.loads(arguments.json.read_text())["environments"]
     for name in arguments.only:
         environments[name] = measure(names[name], arguments.every)
         print(name, "-", environments[name].get("skipped") or f"{environments[name]['succeeded']} succeeded")
     report = {
         "machine": f"{platform.machine()}, Linux {platform.release().split('-')[0]}",
-        "every": arguments.every,
-        "environments": environments,
+        "environments": {name: environments[name] for name in names if name in environments},
     }
     print(table(environments))
     if arguments.json:

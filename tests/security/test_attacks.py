@@ -7,6 +7,7 @@ The catalogue is data, in `attacks/`; `arena/` runs it and judges from outside. 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from arena.arena import Arena
@@ -34,7 +35,10 @@ def opened(environment: Environment) -> Iterator[Arena]:
     ],
 )
 def arena(request: pytest.FixtureRequest) -> Iterator[Arena]:
-    yield from opened(request.param)
+    environment: Environment = request.param
+    if environment.backend == "docker":
+        environment = replace(environment, image=request.getfixturevalue("sandbox_image"))
+    yield from opened(environment)
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import pytest
 from corpora import cruxeval, human_eval, plain_cpython
 
 from azrl.config import Config
-from azrl.errors import UserError
 from azrl.executor import Executor, Job, Limits, Status, open_executor
+from azrl.executor.container.options import Options
 from azrl.tasks import judge
 from azrl.tasks.gate import Execution, Gate, GateLimits, Observation, Reason
 from azrl.tasks.types import Draft, Kind
@@ -20,13 +20,8 @@ VARIANTS = (0, 1, 2)
 
 @pytest.fixture(scope="module", params=["process", pytest.param("docker", marks=pytest.mark.docker)])
 def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
-    try:
-        opened = open_executor(request.param, workers=1)
-    except UserError as error:
-        if request.param == "process":
-            raise
-        pytest.skip(f"no docker executor here: {error}")
-    with opened:
+    image = request.getfixturevalue("sandbox_image") if request.param == "docker" else ""
+    with open_executor(request.param, workers=1, container=Options(image=image, workers=1)) as opened:
         yield opened
 
 

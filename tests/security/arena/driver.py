@@ -2,7 +2,7 @@
 
     python driver.py SETTINGS
 
-SETTINGS is a JSON object: backend, workers, layers ("all" or "outer"), secret, secret_file. One JSON line in,
+SETTINGS is a JSON object: backend, image, workers, layers ("all" or "outer"), secret, secret_file. One JSON line in,
 `{"jobs": [...]}`, gives one line out, `{"results": [...], "seconds": ...}`. The first line out says what the
 executor is and which process ids serve it.
 """
@@ -17,6 +17,7 @@ from typing import Any
 
 from azrl.errors import UserError
 from azrl.executor import Executor, Job, Limits, open_executor
+from azrl.executor.container.options import Options
 from azrl.executor.crew import PoolSettings
 from azrl.executor.process import ProcessExecutor
 
@@ -26,7 +27,8 @@ INNER = ("capabilities", "landlock", "namespaces", "rlimits", "root", "seccomp",
 def executor(settings: dict[str, Any]) -> Executor:
     """The executor under test; with layers "outer" the inner ones are switched off."""
     if settings["layers"] == "all":
-        return open_executor(settings["backend"], workers=settings["workers"])
+        container = Options(image=settings["image"], workers=settings["workers"])
+        return open_executor(settings["backend"], workers=settings["workers"], container=container)
     bare = ProcessExecutor(PoolSettings(settings["workers"]), minimum=(), without=INNER)
     bare.start()
     return bare

@@ -14,12 +14,14 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True)
 class Environment:
-    """`uid` is the executor's host's (0 is root); with `layers` "outer" the inner ones are switched off."""
+    """`uid` is the executor's host's (0 is root); with `layers` "outer" the inner ones are switched off.
+    `image`: of the container, for `docker`."""
 
     name: str
     backend: str
     uid: int
     layers: str = "all"
+    image: str = "azrl-sandbox"
 
 
 ENVIRONMENTS = (

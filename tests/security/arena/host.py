@@ -103,6 +103,7 @@ def _spawn(environment: Environment, traps: Traps) -> subprocess.Popen[str]:
         "backend": environment.backend,
         "workers": WORKERS,
         "layers": environment.layers,
+        "image": environment.image,
         "secret": traps.secret,
         "secret_file": str(traps.secret_file),
     }
