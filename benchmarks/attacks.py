@@ -3,10 +3,10 @@
     python benchmarks/attacks.py [--every 1] [--only NAME ...] [--json FILE]
 
 Success is what evidence outside the sandbox shows (tests/security/arena), never what a program says. `late_ms`
-is the longest time past a job's wall limit; it holds the machine's load. Descriptors, processes and memory of
-the executor and its host are from before the first and after the last attack. An environment that does not run
-this time keeps what FILE says of it. The run under "inner layers
-off" is the control: it shows that the same attacks can succeed and that their success is seen.
+is the longest time past a job's wall limit; it holds the machine's load. Descriptors, processes and memory (MiB)
+of the executor and its host are from before the first and after the last attack. An environment that does not
+run this time keeps what FILE says of it. The run under "inner layers off" is the control: it shows that the same
+attacks can succeed and that their success is seen.
 """
 
 from __future__ import annotations

@@ -36,6 +36,7 @@ _RIGHT = (
 _SETTLE_SECONDS = 1.0
 _TRIES = 20  # honest jobs until the child of every fork server has been seen
 _SAMPLE_SECONDS = 0.03
+_SET_UP_SECONDS = 0.02  # of CPU time; a child that has had so much is confined
 
 
 @dataclass(frozen=True)
@@ -244,7 +245,7 @@ class Arena:
                 seen += observe.touched(replace(shot, limits=self._standing[pid].limits), self._standing[pid])
                 continue
             children += 1
-            if shot.cpu_s < 0.02:
+            if shot.letter == "Z" or shot.cpu_s < _SET_UP_SECONDS:
                 continue
             if not self._ready:
                 self._honest_children[shot.parent] = shot

@@ -63,7 +63,7 @@ def snapshot(pid: int) -> Snapshot | None:
     facts["oom_score_adj"] = _read(f"{here}/oom_score_adj")
     facts["personality"] = _read(f"{here}/personality")
     facts["privileged scheduling"] = str(int(fields[16]) < 0 or int(fields[38]) in (1, 2, 6))
-    facts["mounts"] = _mounts(_read(f"{here}/mounts") or "")
+    facts["mounts"] = _mounts(_read(f"{here}/mounts"))
     maps = _read(f"{here}/maps")
     return Snapshot(
         pid=pid,
@@ -124,8 +124,10 @@ def _changed(seen: Snapshot, before: Snapshot) -> list[str]:
     ]
 
 
-def _mounts(text: str) -> str:
+def _mounts(text: str | None) -> str | None:
     """Those at places that attacks mount over: others come and go with what else the machine does."""
+    if text is None:
+        return None
     places = [line.split()[1] for line in text.splitlines()]
     return " ".join(place for place in places if place in ("/proc", "/tmp") or "/arena-" in place)
 
