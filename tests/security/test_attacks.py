@@ -6,6 +6,7 @@ The catalogue is data, in `attacks/`; `arena/` runs it and judges from outside. 
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ import pytest
 from arena.arena import Arena
 from arena.environments import CONTROL, ENVIRONMENTS, Environment, Unavailable
 from attacks import ATTACKS
+from attacks.model import Attack, preludes
 
 CATEGORIES = tuple(dict.fromkeys(attack.category for attack in ATTACKS))
 MEMORY_GROWTH_MB = 5.0
@@ -98,6 +100,13 @@ def test_a_forged_claim_is_taken_as_one(arena: Arena) -> None:
     [claim] = [attack for attack in ATTACKS if attack.name == "a forged claim alone"]
     outcome = arena.run(claim)
     assert (outcome.status, outcome.evidence) == ("ok", ())
+
+
+def test_the_attacks_by_system_call_do_make_them(arena: Arena) -> None:
+    """Else all of them would fail for want of a way, and show nothing of the filter."""
+    program = preludes()["native"] + "import os\ndef f():\n    return 1 // (syscall(39) == os.getpid())\n"
+    outcome = arena.run(Attack("getpid", "probe", program, "state", native=True))
+    assert outcome.status == ("ok" if platform.machine() == "x86_64" else "skipped")
 
 
 def test_attacks_succeed_where_the_inner_layers_are_off(unprotected: Arena) -> None:
