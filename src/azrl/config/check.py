@@ -14,20 +14,19 @@ from azrl.config.aliases import OLD_KEYS, OLD_SECTIONS
 from azrl.config.errors import closest, show
 from azrl.config.schema import Config
 from azrl.config.source import Key, Setting
+from azrl.curriculum import build_curriculum
 
 LATER = {
     ("training.rl_algorithm", "ppo"),
     ("engine.backend", "vllm"),
-    ("curriculum.name", "dump"),
     ("curriculum.name", "zrc"),
-    ("curriculum.name", "sec"),
 }
 """Values that people know from elsewhere and this version does not have."""
 
 
 def is_section(key: Key) -> bool:
     """Whether a mapping at this key holds settings (in today's schema or an older one), not a value."""
-    return key == () or key in OLD_SECTIONS or (key in schema() and _is_model(schema()[key]))
+    return key == () or key in OLD_SECTIONS or (key in schema() and _is_model(schema()[key])) or _is_open(key)
 
 
 @cache
@@ -46,6 +45,8 @@ def schema() -> dict[Key, Any]:
 def unknown(setting: Setting) -> str | None:
     """What is wrong with a setting's key: unknown, a section given a value, a value given keys; or None."""
     key = setting.key
+    if _is_open(key[:-1]):
+        return None
     if key in schema():
         if not is_section(key):
             return None
@@ -78,7 +79,7 @@ def validate(merged: Mapping[Key, Setting]) -> tuple[Config | None, list[tuple[S
     found: dict[tuple[Key, Any], tuple[Setting, list[str]]] = {}
     tree: dict[str, Any] = Config().model_dump()  # so that half an alarm keeps the other half's defaults
     for key, setting in merged.items():
-        if isinstance(setting.value, bool) and schema()[key] is not bool:
+        if isinstance(setting.value, bool) and _annotation(key) not in (bool, Any):
             found[key, ()] = (setting, ["should not be true or false"])
             continue
         section = tree
@@ -102,7 +103,20 @@ def validate(merged: Mapping[Key, Setting]) -> tuple[Config | None, list[tuple[S
         message = " or ".join(dict.fromkeys(messages)).replace(" or should be", " or")
         guess = _guess(setting, value)
         problems.append((setting, f"{setting.where}: {dotted}: {message}, got {show(value)}{guess}"))
+    if config is not None and not problems:
+        problems = list(_wrong_curriculum(config, merged))
     return (None if problems else config), problems
+
+
+def _wrong_curriculum(config: Config, merged: Mapping[Key, Setting]) -> Iterator[tuple[Setting, str]]:
+    """What the curriculum's algorithm says of its options, at the option that it names, or else at its own name."""
+    try:
+        build_curriculum(config.curriculum.name, arms=config.tasks.arms, **config.curriculum.options)
+    except ValueError as e:
+        options = [setting for key, setting in merged.items() if _is_open(key[:-1])]
+        named = [s for s in options if re.search(rf"\b{re.escape(s.key[-1])}\b", str(e))]
+        setting = (named or options or [merged["curriculum", "name"]])[0]
+        yield setting, f"{setting.where}: {setting.dotted}: {e}"
 
 
 def _setting_key(loc: tuple[int | str, ...], merged: Mapping[Key, Setting]) -> Key:
@@ -111,7 +125,7 @@ def _setting_key(loc: tuple[int | str, ...], merged: Mapping[Key, Setting]) -> K
 
 
 def _wording(setting: Setting, error: ErrorDetails) -> str:
-    words = _words(schema()[setting.key])
+    words = _words(_annotation(setting.key))
     if error["type"] == "literal_error" and words:
         if _later(setting):
             return f"{error['input']} is not available yet; there are {', '.join(words)}"
@@ -125,7 +139,7 @@ def _wording(setting: Setting, error: ErrorDetails) -> str:
 def _guess(setting: Setting, value: Any) -> str:
     if not isinstance(value, str) or _later(setting):
         return ""
-    near = closest(value, _words(schema()[setting.key]))
+    near = closest(value, _words(_annotation(setting.key)))
     return f", did you mean '{near}'?" if near else ""
 
 
@@ -158,6 +172,15 @@ def _words(annotation: Any) -> tuple[str, ...]:
     if get_origin(annotation) is tuple:
         return _words(get_args(annotation)[0])
     return ()
+
+
+def _is_open(key: Key) -> bool:
+    """Whether this is a setting whose keys are free: a mapping that something else than the schema checks."""
+    return get_origin(schema().get(key)) is dict
+
+
+def _annotation(key: Key) -> Any:
+    return Any if _is_open(key[:-1]) else schema()[key]
 
 
 def _is_model(annotation: Any) -> bool:

@@ -35,8 +35,8 @@ def _lines(section: Mapping[str, Any], prefix: str, where: Mapping[str, str]) ->
     indent = "  " * prefix.count(".")
     for name, value in section.items():
         if isinstance(value, dict):
-            yield f"{indent}{name}:"
+            yield f"{indent}{inline(name)}:"
             yield from _lines(value, f"{prefix}{name}.", where)
         else:
             place = where.get(prefix + name)
-            yield f"{indent}{name}: {inline(value)}" + (f"  # {place}" if place else "")
+            yield f"{indent}{inline(name)}: {inline(value)}" + (f"  # {place}" if place else "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -154,6 +154,11 @@ class Tasks(Section):
     check_variants: int = Field(default=2, ge=2, le=4)
     """Fresh interpreters with different hash seeds that must agree."""
 
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """What the curriculum chooses among: every kind at every difficulty, such as `deduction:2`."""
+        return tuple(f"{kind}:{size}" for kind in self.kinds for size in range(1, self.bins + 1))
+
     @field_validator("kinds")
     @classmethod
     def _each_once(cls, kinds: tuple[KindName, ...]) -> tuple[KindName, ...]:
@@ -260,8 +265,13 @@ class Buffer(Section):
 
 
 class Curriculum(Section):
-    name: Literal["uniform"] = "uniform"
-    """Who chooses arms (task kind x difficulty bin)."""
+    name: Literal[
+        "uniform", "proportional", "staged", "dump", "sec", "learnability", "plr", "tscl", "adarft", "frontier"
+    ] = "uniform"
+    """Who chooses arms (task kind x difficulty bin); docs/curricula.md says what each is for."""
+    options: dict[str, Any] = {}
+    """The algorithm's own settings, such as `temperature: 0.1` for dump; none keeps its defaults. Arms in them are
+    written `deduction:2`."""
 
 
 class Probe(Section):

@@ -137,8 +137,9 @@ def composed(config: Config, policy: Policy, buffer: TaskBuffer, clock: Clock) -
         pool = stack.enter_context(ThreadPoolExecutor(2, thread_name_prefix="judge"))
         stack.callback(policy.engine.close)
         limits = job_limits(config)
-        arms = [f"{kind}:{size}" for kind in config.tasks.kinds for size in range(1, config.tasks.bins + 1)]
-        curriculum = build_curriculum(config.curriculum.name, arms=arms)
+        curriculum = build_curriculum(
+            config.curriculum.name, arms=config.tasks.arms, **config.curriculum.options
+        )
 
         def fits(prompt: str) -> bool:
             return len(policy.encode(prompt)) <= config.model.max_prompt_length

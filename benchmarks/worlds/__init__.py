@@ -1,0 +1,1 @@
+"""Simulated learners with known dynamics, to try curricula on."""
