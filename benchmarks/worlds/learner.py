@@ -29,7 +29,7 @@ class World:
     reach: float = 1.5
     rate: float = 1.0
     spread: float = 0.7
-    steps: int = 300
+    steps: int = 200
     groups: int = 64
     rollouts: int = 8
     coins: tuple[int, ...] = ()

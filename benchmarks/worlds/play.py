@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from azrl.curriculum import Curriculum, CurriculumSampler, Outcome
 from worlds.learner import Array, Learner, World, table
@@ -68,8 +67,3 @@ def _outcomes(names: list[str], rows: Array, place: dict[str, int], world: World
         Outcome(name, "item", tuple(row), int(100 * world.cost[place[name]]))
         for name, row in zip(names, rows.tolist(), strict=True)
     ]
-
-
-def by_seed(values: NDArray[np.float64]) -> Array:
-    """The area under each seed's curve, as a mean solve rate."""
-    return values.mean(axis=1)

@@ -132,7 +132,7 @@ class Curriculum(ABC):
     def _remember(self, name: str, blank: float | NDArray[np.float64] = 0.0) -> None:
         """Keep `memory[name]`, for each arm a number or an array that starts as `blank`."""
         self._blank[name] = np.asarray(blank, dtype=np.float64)
-        self.memory[name] = np.broadcast_to(blank, (len(self.arms), *self._blank[name].shape)).astype(float)
+        self.memory[name] = np.broadcast_to(self._blank[name], (len(self.arms), *self._blank[name].shape)).copy()
 
     def _state(self) -> dict[str, Any]:
         """A fresh JSON-able copy of the memory."""
