@@ -39,7 +39,9 @@ HELD_OUT = (
     World("noisy, half", _slope(0.5, -6.0, 14), rate=1.0, coins=(1, 3, 6, 8, 9, 11, 13), coin=0.6, reach=2.0),
     World("impossible", _slope(0.5, -7.0, 15), rate=0.9, impossible=(5, 6, 10, 14)),
     World("forgetting", _slope(0.3, -6.0, 10), rate=1.0, forgetting=0.025),
-    World("drifting", tuple(np.random.default_rng(1).permutation(_slope(1.0, -5.0, 12))), rate=0.6, drift=0.15),
+    World(
+        "drifting", tuple(np.random.default_rng(1).permutation(_slope(1.0, -5.0, 12))), rate=0.6, drift=0.15
+    ),
     World("many arms", _slope(0.5, -6.0, 200), rate=0.12, reach=20.0),
     World("uneven costs", _slope(0.0, -6.0, 12), rate=0.9, cost=_costs(12, 8.0, None)),
     World("small batch", _slope(0.0, -5.0, 8), rate=0.6, groups=16, rollouts=4),

@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 from numpy.polynomial.hermite_e import hermegauss
+from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
@@ -128,7 +128,9 @@ def table(world: World) -> Table:
         choose = 1.0
         for k in range(world.rollouts + 1):
             share = k / world.rollouts
-            taught += np.sqrt(share * (1.0 - share)) * choose * (p**k * (1 - p) ** (world.rollouts - k) @ weights)
+            taught += (
+                np.sqrt(share * (1.0 - share)) * choose * (p**k * (1 - p) ** (world.rollouts - k) @ weights)
+            )
             choose = choose * (world.rollouts - k) / (k + 1)
         _TABLES[key] = Table(grid, p @ weights, taught)
     return _TABLES[key]

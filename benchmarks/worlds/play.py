@@ -14,7 +14,7 @@ Make = Callable[[World], Curriculum]
 
 def play(world: World, make: Make, seeds: int, *, placebo: bool = False) -> tuple[Array, Array]:
     """Mean solve rate after each step [seeds, steps + 1], and the share of each arm [steps, arms] (mean over
-    seeds). With `placebo` the curriculum sees each step's rewards dealt out to its groups in random order."""
+    seeds). With `placebo` the curriculum is told the outcomes under arm names permuted anew each step."""
     learner = Learner(world, seeds)
     samplers = [CurriculumSampler(make(world), seed) for seed in range(seeds)]
     place = {arm: k for k, arm in enumerate(world.arms)}
@@ -31,8 +31,11 @@ def play(world: World, make: Make, seeds: int, *, placebo: bool = False) -> tupl
         ends = np.cumsum(groups)
         for sampler, names, first, last in zip(samplers, drawn, ends - groups, ends, strict=True):
             rows = rewards[first:last]
-            rows = rng.permutation(rows) if placebo else rows
-            sampler.curriculum.update(step, _outcomes(names, rows, place, world))
+            told = dict(
+                zip(world.arms, rng.permutation(world.arms).tolist() if placebo else world.arms, strict=True)
+            )
+            outcomes = _outcomes([told[name] for name in names], rows, place, world)
+            sampler.curriculum.update(step, outcomes)
         curve.append(learner.success())
         shares.append(share.mean(axis=0))
     return np.stack(curve, axis=1), np.stack(shares)

@@ -65,7 +65,9 @@ def play(curriculum, steps, first=0, n=8):
         rng = np.random.default_rng(step)
         chance = {arm: 0.2 + 0.3 * (i % 3) for i, arm in enumerate(ARMS)}
         outcomes = [
-            Outcome(arm, f"t{i}", tuple((rng.random(4) < chance.get(arm, 0.5)).astype(float).tolist()), 10 + i)
+            Outcome(
+                arm, f"t{i}", tuple((rng.random(4) < chance.get(arm, 0.5)).astype(float).tolist()), 10 + i
+            )
             for i, arm in enumerate(arms)
         ]
         curriculum.update(step, outcomes)
@@ -95,11 +97,15 @@ def test_shares_are_a_distribution_and_move_without_randomness(name):
     assert all(math.isfinite(value) for value in curriculum.explain().values())
 
 
-@pytest.mark.parametrize("name", sorted(set(ALGORITHMS) - {"staged", "adarft", "proportional", "learnability"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(ALGORITHMS) - {"staged", "adarft", "proportional", "learnability"})
+)
 def test_the_order_of_the_arms_does_not_matter(name):
     """Whatever has no notion of easy and hard treats arms alike: permuted arms get permuted shares."""
     outcomes = [
-        Outcome(arm, "t", tuple(float(j < i + 1) for j in range(4)), 5) for i, arm in enumerate(ARMS) for _ in range(2)
+        Outcome(arm, "t", tuple(float(j < i + 1) for j in range(4)), 5)
+        for i, arm in enumerate(ARMS)
+        for _ in range(2)
     ]
     forth, back = build(name), build(name, ARMS[::-1])
     for step in range(6):
@@ -162,7 +168,11 @@ def test_a_state_with_numbers_that_are_not_finite_or_of_another_shape_is_refused
     curriculum = build(name)
     play(curriculum, 4)
     before = curriculum.state_dict()
-    for spoil in (lambda v: math.nan if isinstance(v, float) else [math.nan] * 3, lambda v: [[1.0]], lambda v: "x"):
+    for spoil in (
+        lambda v: math.nan if isinstance(v, float) else [math.nan] * 3,
+        lambda v: [[1.0]],
+        lambda v: "x",
+    ):
         for field in before["state"]:
             state = json.loads(json.dumps(before))
             state["state"][field] = spoil(state["state"][field])
@@ -332,7 +342,8 @@ def test_draws_do_not_depend_on_the_hash_seed(name):
         "    for step in range(6):\n"
         "        tickets = sampler.tickets(step, 13)\n"
         "        print(tickets)\n"
-        "        sampler.observe(step, [Outcome(t.arm, t.item, (1.0, float(k % 3 > 0))) for k, t in enumerate(tickets)])"
+        "        outcomes = [Outcome(t.arm, t.item, (1.0, float(k % 3 > 0))) for k, t in enumerate(tickets)]\n"
+        "        sampler.observe(step, outcomes)"
     )
     outputs = {
         subprocess.run(

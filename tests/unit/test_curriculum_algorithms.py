@@ -185,7 +185,10 @@ def test_frontiers_slope_is_a_weighted_regression_on_teaching():
     curriculum = build_curriculum("frontier", arms=("a",), trend=20.0)
     rng, x, y, now = np.random.default_rng(1), [], [], 0.0
     for step in range(12):
-        groups = [tuple((rng.random(8) < 0.1 + 0.06 * step).astype(float).tolist()) for _ in range(rng.integers(1, 6))]
+        groups = [
+            tuple((rng.random(8) < 0.1 + 0.06 * step).astype(float).tolist())
+            for _ in range(rng.integers(1, 6))
+        ]
         curriculum.update(step, [Outcome("a", "t", rewards) for rewards in groups])
         for rewards in groups:
             x.append(now)

@@ -117,7 +117,7 @@ def test_arms_without_items_are_left_out():
     it = sampler(ShuffleBag({"a": ["x"], "b": []}, 0), "uniform")
     assert {(t.arm, t.item, t.propensity) for t in it.tickets(0, 9)} == {("a", "x", 1.0)}
     it.items.set_items("a", [])
-    with pytest.raises(ValueError, match="no arm .* has items"):
+    with pytest.raises(ValueError, match=r"no arm .* has items"):
         it.tickets(0, 1)
 
 
@@ -136,7 +136,9 @@ def test_bad_feedback_moves_neither_curriculum_nor_items():
         assert it.state_dict() == before
 
 
-@pytest.mark.parametrize("make", [lambda items=ITEMS: ShuffleBag(items, 9), lambda items=ITEMS: Belief(items)])
+@pytest.mark.parametrize(
+    "make", [lambda items=ITEMS: ShuffleBag(items, 9), lambda items=ITEMS: Belief(items)]
+)
 def test_a_wrong_state_changes_nothing(make):
     it = sampler(make())
     play(it, 5)
@@ -179,6 +181,10 @@ def test_a_draw_among_40000_items_and_1000_arms_takes_under_a_millisecond(name, 
         tickets = it.tickets(step, 64)
         spent.append((time.process_time() - start) / 64)
         it.observe(
-            step, [Outcome(t.arm, t.item, tuple(generator.integers(0, 2, 8).astype(float).tolist())) for t in tickets]
+            step,
+            [
+                Outcome(t.arm, t.item, tuple(generator.integers(0, 2, 8).astype(float).tolist()))
+                for t in tickets
+            ],
         )
     assert np.median(spent) < 1e-3

@@ -32,7 +32,9 @@ def test_an_estimator_keeps_the_last_300_and_counts_for_ever():
     assert (estimator.mu, estimator.n_samples) == before
 
 
-@pytest.mark.parametrize(("rewards", "advantages"), [([1.0], [1.0, 2.0]), ([math.nan], [1.0]), ([1.0], [math.inf])])
+@pytest.mark.parametrize(
+    ("rewards", "advantages"), [([1.0], [1.0, 2.0]), ([math.nan], [1.0]), ([1.0], [math.inf])]
+)
 def test_an_estimator_refuses_what_does_not_pair_up_or_is_not_finite(rewards, advantages):
     estimator = LearnabilityEstimator()
     estimator.update([1.0], [1.0])
@@ -46,7 +48,11 @@ def test_weights_are_the_published_softmax_of_a_confidence_bound():
     assert controller.compute_sampling_weights() == pytest.approx(dict.fromkeys("abc", 1 / 3))
     controller.estimators["a"].update([0.0] * 10, [0.8, -0.8] * 5)
     controller.estimators["b"].update([0.0] * 30, [0.1] * 30)
-    scores = [0.8 + math.sqrt(2 * math.log(41) / 11), 0.1 + math.sqrt(2 * math.log(41) / 31), math.sqrt(2 * math.log(41))]
+    scores = [
+        0.8 + math.sqrt(2 * math.log(41) / 11),
+        0.1 + math.sqrt(2 * math.log(41) / 31),
+        math.sqrt(2 * math.log(41)),
+    ]
     powers = [math.exp(10 * score) for score in scores]
     wanted = {name: power / sum(powers) for name, power in zip("abc", powers, strict=True)}
     assert controller.compute_sampling_weights() == pytest.approx(wanted, abs=1e-9)
@@ -109,7 +115,11 @@ def test_bad_feedback_changes_nothing(rewards, advantages, message):
 def test_a_state_of_other_sources_changes_nothing():
     sampler = CurriculumSampler(ROWS)
     before = sampler.state_dict()
-    for state in (CurriculumSampler([{"data_source": "other"}]).state_dict(), {}, {**before, "controller": {}}):
+    for state in (
+        CurriculumSampler([{"data_source": "other"}]).state_dict(),
+        {},
+        {**before, "controller": {}},
+    ):
         with pytest.raises(ValueError):
             sampler.load_state_dict(state)
         assert sampler.state_dict() == before

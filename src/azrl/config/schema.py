@@ -266,7 +266,16 @@ class Buffer(Section):
 
 class Curriculum(Section):
     name: Literal[
-        "uniform", "proportional", "staged", "dump", "sec", "learnability", "plr", "tscl", "adarft", "frontier"
+        "uniform",
+        "proportional",
+        "staged",
+        "dump",
+        "sec",
+        "learnability",
+        "plr",
+        "tscl",
+        "adarft",
+        "frontier",
     ] = "uniform"
     """Who chooses arms (task kind x difficulty bin); docs/curricula.md says what each is for."""
     options: dict[str, Any] = {}

@@ -47,7 +47,8 @@ class ShuffleBag(Items):
         if arm not in self._order:
             head = f"{self.seed}\0{arm}\0{turn}\0".encode()
             pairs = sorted(
-                (hashlib.blake2b(head + item.encode(), digest_size=16).hexdigest(), item) for item in self._of[arm]
+                (hashlib.blake2b(head + item.encode(), digest_size=16).hexdigest(), item)
+                for item in self._of[arm]
             )
             self._order[arm] = ([key for key, _ in pairs], [item for _, item in pairs])
         return self._order[arm]

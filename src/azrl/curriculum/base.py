@@ -132,7 +132,9 @@ class Curriculum(ABC):
     def _remember(self, name: str, blank: float | NDArray[np.float64] = 0.0) -> None:
         """Keep `memory[name]`, for each arm a number or an array that starts as `blank`."""
         self._blank[name] = np.asarray(blank, dtype=np.float64)
-        self.memory[name] = np.broadcast_to(self._blank[name], (len(self.arms), *self._blank[name].shape)).copy()
+        self.memory[name] = np.broadcast_to(
+            self._blank[name], (len(self.arms), *self._blank[name].shape)
+        ).copy()
 
     def _state(self) -> dict[str, Any]:
         """A fresh JSON-able copy of the memory."""
@@ -166,8 +168,7 @@ class Curriculum(ABC):
         if not math.isfinite(sum(outcome.rewards)) and not all(map(math.isfinite, outcome.rewards)):
             raise ValueError(f"{where} has rewards that are not finite: {outcome.rewards}")
         if outcome.advantages is not None and (
-            len(outcome.advantages) != len(outcome.rewards)
-            or not all(map(math.isfinite, outcome.advantages))
+            len(outcome.advantages) != len(outcome.rewards) or not all(map(math.isfinite, outcome.advantages))
         ):
             raise ValueError(f"{where} needs one finite advantage a reward, got {outcome.advantages}")
         if outcome.tokens < 0:

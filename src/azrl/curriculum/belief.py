@@ -22,7 +22,9 @@ class Belief(Items):
 
     name = "belief"
 
-    def __init__(self, items: Mapping[str, Sequence[str]], *, decay: float = 0.5, solved_at: float = 0.5) -> None:
+    def __init__(
+        self, items: Mapping[str, Sequence[str]], *, decay: float = 0.5, solved_at: float = 0.5
+    ) -> None:
         self.decay = within("decay", decay, 0.0, 1.0)
         self.solved_at = solved_at
         self._seen: dict[str, dict[str, tuple[float, float]]] = {}
@@ -67,11 +69,18 @@ class Belief(Items):
         return {arm: {item: list(b) for item, b in seen.items()} for arm, seen in self._seen.items() if seen}
 
     def _load(self, state: Mapping[str, Any]) -> None:
-        unknown = [f"{item!r} of {arm!r}" for arm in state for item in state[arm] if item not in self._index.get(arm, ())]
+        unknown = [
+            f"{item!r} of {arm!r}"
+            for arm in state
+            for item in state[arm]
+            if item not in self._index.get(arm, ())
+        ]
         if unknown:
             raise ValueError(f"state knows items that are not here: {', '.join(unknown[:20])}")
         seen = {
-            arm: {item: (within("solved", a, 0.0), within("failed", b, 0.0)) for item, (a, b) in found.items()}
+            arm: {
+                item: (within("solved", a, 0.0), within("failed", b, 0.0)) for item, (a, b) in found.items()
+            }
             for arm, found in state.items()
         }
         self._seen = seen

@@ -65,7 +65,11 @@ class LearnabilityEstimator:
     @property
     def recent_reward_rate(self) -> float:
         """Share of the window with at least `recent_success_at`; 0 for an empty one."""
-        return float(np.mean(np.array(self.recent_rewards) >= self.recent_success_at)) if self.recent_rewards else 0.0
+        return (
+            float(np.mean(np.array(self.recent_rewards) >= self.recent_success_at))
+            if self.recent_rewards
+            else 0.0
+        )
 
 
 class CurriculumController:
@@ -122,11 +126,15 @@ class CurriculumController:
         """Take over what `state_dict` gave, all or nothing; ValueError when it is of other sources."""
         try:
             estimators = {s: LearnabilityEstimator(**values) for s, values in state["estimators"].items()}
-            history = {source: [float(w) for w in weights] for source, weights in state["weight_history"].items()}
+            history = {
+                source: [float(w) for w in weights] for source, weights in state["weight_history"].items()
+            }
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"damaged state of the curriculum: {error!r}") from error
         if set(estimators) != set(self.data_sources) or set(history) != set(self.data_sources):
-            raise ValueError(f"state is of the sources {', '.join(estimators)}, not {', '.join(self.data_sources)}")
+            raise ValueError(
+                f"state is of the sources {', '.join(estimators)}, not {', '.join(self.data_sources)}"
+            )
         self.estimators = {source: estimators[source] for source in self.data_sources}
         self.weight_history = {source: history[source] for source in self.data_sources}
 
@@ -196,7 +204,9 @@ class CurriculumSampler:
         for source, weight in self._weights.items():
             stats[source]["sampling_weight"] = weight
         histories = self.curriculum_controller.weight_history.values()
-        stats["weight_trend"] = float(np.mean([self.curriculum_controller.compute_trend(h) for h in histories]))
+        stats["weight_trend"] = float(
+            np.mean([self.curriculum_controller.compute_trend(h) for h in histories])
+        )
         return stats
 
     def state_dict(self) -> dict[str, Any]:
@@ -225,14 +235,21 @@ class CurriculumSampler:
         rng = np.random.Generator(np.random.Philox(key=[self.seed, self._batches]))
         self._batches += 1
         sources = list(self.source_indices)
-        chosen = rng.choice(len(sources), size=self.batch_size, p=[self._weights[source] for source in sources])
+        chosen = rng.choice(
+            len(sources), size=self.batch_size, p=[self._weights[source] for source in sources]
+        )
         rows = [self.source_indices[sources[k]] for k in chosen]
         return [row[int(rng.integers(len(row)))] for row in rows]
 
 
 def checked_rollouts(rewards: ArrayLike, advantages: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Both as float arrays; ValueError unless they are finite and of one length."""
-    r, a = np.atleast_1d(np.asarray(rewards, dtype=np.float64)), np.atleast_1d(np.asarray(advantages, dtype=np.float64))
+    r, a = (
+        np.atleast_1d(np.asarray(rewards, dtype=np.float64)),
+        np.atleast_1d(np.asarray(advantages, dtype=np.float64)),
+    )
     if r.shape != a.shape or r.ndim != 1 or not (np.isfinite(r).all() and np.isfinite(a).all()):
-        raise ValueError(f"want one finite advantage a finite reward, got {r.shape} rewards and {a.shape} advantages")
+        raise ValueError(
+            f"want one finite advantage a finite reward, got {r.shape} rewards and {a.shape} advantages"
+        )
     return r, a

@@ -77,7 +77,7 @@ class Frontier(Curriculum):
         m, arm = self.memory, signals.arm_numbers(outcomes, self.index)
 
         def total(values: Array) -> Array:
-            return np.bincount(arm, values, len(self.arms))
+            return np.bincount(arm, values, len(self.arms)).astype(np.float64)
 
         n = total(np.ones(len(arm)))
         taught = total(signals.magnitudes(outcomes))

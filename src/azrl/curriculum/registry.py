@@ -50,7 +50,9 @@ def check_options(name: str, options: Mapping[str, Any]) -> None:
     needs and does not get. Values are checked where the curriculum is built, when its arms are known."""
     if name not in ALGORITHMS:
         raise ValueError(f"unknown curriculum {name!r}{_hint(name, ALGORITHMS)}")
-    parameters = {key: p for key, p in inspect.signature(ALGORITHMS[name]).parameters.items() if key != "arms"}
+    parameters = {
+        key: p for key, p in inspect.signature(ALGORITHMS[name]).parameters.items() if key != "arms"
+    }
     for option in options:
         if option not in parameters:
             raise ValueError(f"curriculum {name!r} has no option {option!r}{_hint(str(option), parameters)}")

@@ -81,7 +81,9 @@ class CurriculumSampler:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave, all or nothing; ValueError for anything else."""
         if set(state) != {"curriculum", "items"} or (state["items"] is None) != (self.items is None):
-            raise ValueError("not a state of this sampler: it needs 'curriculum' and 'items' as saved by one alike")
+            raise ValueError(
+                "not a state of this sampler: it needs 'curriculum' and 'items' as saved by one alike"
+            )
         before = self.curriculum.state_dict()
         self.curriculum.load_state_dict(state["curriculum"])
         if self.items is None:

@@ -23,7 +23,9 @@ def advantages(outcomes: Sequence[Outcome], normalise: Normalise = "std") -> lis
     with and keeps its reward, as in verl."""
     sizes = {len(outcome.rewards) for outcome in outcomes}
     if len(sizes) == 1 and all(outcome.advantages is None for outcome in outcomes):
-        return list(_relative(np.array([outcome.rewards for outcome in outcomes], dtype=np.float64), normalise))
+        return list(
+            _relative(np.array([outcome.rewards for outcome in outcomes], dtype=np.float64), normalise)
+        )
     return [
         _relative(np.array([outcome.rewards], dtype=np.float64), normalise)[0]
         if outcome.advantages is None
@@ -47,7 +49,9 @@ def mean_rewards(outcomes: Sequence[Outcome]) -> Array:
 
 def solve_rates(outcomes: Sequence[Outcome], solved_at: float) -> Array:
     """Share of each group's rollouts with at least this reward."""
-    return np.array([sum(r >= solved_at for r in outcome.rewards) / len(outcome.rewards) for outcome in outcomes])
+    return np.array(
+        [sum(r >= solved_at for r in outcome.rewards) / len(outcome.rewards) for outcome in outcomes]
+    )
 
 
 def arm_numbers(outcomes: Sequence[Outcome], index: Mapping[str, int]) -> NDArray[np.int64]:
@@ -60,7 +64,7 @@ def mean_by_arm(values: Array, outcomes: Sequence[Outcome], index: Mapping[str, 
     rollouts."""
     arm = arm_numbers(outcomes, index)
     sizes = np.array([len(outcome.rewards) for outcome in outcomes], dtype=np.float64)
-    rollouts = np.bincount(arm, sizes, len(index))
+    rollouts = np.bincount(arm, sizes, len(index)).astype(np.float64)
     return np.bincount(arm, sizes * values, len(index)) / np.maximum(rollouts, 1.0), rollouts
 
 

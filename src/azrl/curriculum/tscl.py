@@ -51,7 +51,7 @@ class Tscl(Curriculum):
         self.run["updates"] += 1
         scores, times, visits, slope = (self.memory[name] for name in ("scores", "times", "visits", "slope"))
         score, rollouts = signals.mean_by_arm(signals.mean_rewards(outcomes), outcomes, self.index)
-        for k in np.flatnonzero(rollouts):
+        for k in np.flatnonzero(rollouts).tolist():
             before = window.in_order(scores, visits, k)[-1:].copy()
             window.push(times, visits.copy(), k, [self.run["updates"]])
             window.push(scores, visits, k, [score[k]])
