@@ -1,6 +1,6 @@
 """Curricula on simulated learners: who closes how much of the gap between uniform and an oracle?
 
-    python benchmarks/curricula.py [--worlds held_out | tuning] [--seeds 20] [--only NAME ...] [--places NAME ...] [--plots FOLDER]
+    python benchmarks/curricula.py [--worlds held_out | tuning] [--only NAME ...] [--places NAME ...] [--plots FOLDER]
 
 The learner and its worlds are in benchmarks/worlds/: a prerequisite chain, a flat one as the control, coin-flip
 rewards, impossible arms, forgetting, drift, many arms, uneven costs, small batches. All contenders spend the same

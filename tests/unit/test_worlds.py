@@ -59,15 +59,14 @@ def test_what_is_not_practised_is_forgotten():
 
 def test_dear_arms_get_fewer_groups_for_the_same_tokens():
     """With arm 0 alone at a fifth of the mean cost, a step's budget buys five times the groups."""
-    cheap = replace(
-        SMALL, cost=(0.2, 1.16, 1.16, 1.16, 1.16, 1.16), start=(0.0,) * 6, reach=0.0, spread=0.0, steps=1
-    )
+    cheap = World("flat", (0.0,) * 6, reach=0.0, spread=0.0, rate=0.1, steps=1, cost=(0.2, *(1.16,) * 5))
+    even = replace(cheap, cost=(1.0,) * 6)
 
     def gained(world):
         curves, _ = play(world, lambda w: build_curriculum("staged", arms=w.arms), 30)
         return (curves[:, 1] - curves[:, 0]).mean()
 
-    assert gained(cheap) / gained(replace(cheap, cost=())) == pytest.approx(5.0, rel=0.25)
+    assert gained(cheap) / gained(even) == pytest.approx(5.0, rel=0.05)
 
 
 def test_the_oracle_is_above_uniform_which_is_above_hard_to_easy():
@@ -93,7 +92,7 @@ def test_a_placebo_of_uniform_changes_nothing():
 
 @pytest.mark.slow
 def test_a_placebo_of_frontier_gains_little_and_frontier_much():
-    world = replace(SMALL, start=tuple(np.linspace(0, -7, 12).tolist()), rate=0.75, steps=150, groups=64)
+    world = World("chain", tuple(np.linspace(0, -7, 12).tolist()), rate=0.75, steps=150)
     uniform, _ = play(world, contender("uniform"), 6)
     best, _ = oracle(world, 6)
     told, _ = play(world, contender("frontier"), 6)

@@ -35,8 +35,14 @@ def _lines(section: Mapping[str, Any], prefix: str, where: Mapping[str, str]) ->
     indent = "  " * prefix.count(".")
     for name, value in section.items():
         if isinstance(value, dict):
-            yield f"{indent}{inline(name)}:"
+            yield f"{indent}{_key(name)}:"
             yield from _lines(value, f"{prefix}{name}.", where)
         else:
             place = where.get(prefix + name)
-            yield f"{indent}{inline(name)}: {inline(value)}" + (f"  # {place}" if place else "")
+            yield f"{indent}{_key(name)}: {inline(value)}" + (f"  # {place}" if place else "")
+
+
+def _key(name: str) -> str:
+    """Settings are plain words; only the keys of a free mapping, such as arms, may need quotes."""
+    plain = name.isidentifier() and name.casefold() not in ("true", "false", "null")
+    return name if plain else inline(name)
