@@ -13,13 +13,14 @@ from azrl.curriculum.base import Outcome
 
 class Items(ABC):
     """The items of each arm, by name. Items may appear and vanish with `set_items`; what is known of those that
-    stay is kept."""
+    stay is kept. `changes` counts those calls."""
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
 
     def __init__(self, items: Mapping[str, Sequence[str]]) -> None:
         self._of: dict[str, tuple[str, ...]] = {}
+        self.changes = 0
         for arm, names in items.items():
             self.set_items(arm, names)
 
@@ -32,6 +33,7 @@ class Items(ABC):
         if isinstance(names, str) or len(set(names)) < len(names):
             raise ValueError(f"items of arm {arm!r} should be a list of names without repeats")
         self._of[arm] = tuple(names)
+        self.changes += 1
         self._changed(arm)
 
     @abstractmethod

@@ -38,31 +38,31 @@ class CurriculumSampler:
         self.curriculum = curriculum
         self.seed = seed
         self.items = items
+        self._stock: tuple[tuple[tuple[str, ...], int], NDArray[np.bool_]] = (((), 0), np.empty(0, bool))
 
     def draw(self, step: int, n: int, *, purpose: str = "") -> list[str]:
         """n arms for this step, in random order. Arm k comes floor(n p_k) or ceil(n p_k) times, n p_k on
         average: with three equal arms and n divisible by three, exactly a third each. Draws of one step
         with different purposes are independent; n = 0 gives none."""
         rng = self._generator(step, n, purpose)
-        return self._arms(self.curriculum.probabilities(step), n, rng)
+        return [self.curriculum.arms[k] for k in _numbers(self.curriculum.probabilities(step), n, rng)]
 
     def tickets(self, step: int, n: int, *, purpose: str = "") -> list[Ticket]:
         """The same with an item for each arm drawn. Arms without items are left out, their share given to the
         others in proportion. ValueError where no arm that the curriculum would draw has items."""
         items = self._items()
         rng = self._generator(step, n, purpose)
-        p = self.curriculum.probabilities(step)
-        p = np.where([items.count(arm) > 0 for arm in self.curriculum.arms], p, 0.0)
+        p = np.where(self._stocked(items), self.curriculum.probabilities(step), 0.0)
         if not p.sum() > 0:
             raise ValueError("no arm with a share above 0 has items: add some with set_items")
         p /= p.sum()
-        names = self._arms(p, n, rng)
-        drawn = {arm: iter(items.pick(arm, count, rng)) for arm, count in sorted(Counter(names).items())}
-        share = dict(zip(self.curriculum.arms, p.tolist(), strict=True))
+        numbers = _numbers(p, n, rng)
+        arms = self.curriculum.arms
+        drawn = {k: iter(items.pick(arms[k], count, rng)) for k, count in sorted(Counter(numbers).items())}
         tickets = []
-        for arm in names:
-            item, chance = next(drawn[arm])
-            tickets.append(Ticket(arm, item, share[arm] * chance))
+        for k in numbers:
+            item, chance = next(drawn[k])
+            tickets.append(Ticket(arms[k], item, float(p[k]) * chance))
         return tickets
 
     def observe(self, step: int, outcomes: Sequence[Outcome]) -> None:
@@ -105,9 +105,18 @@ class CurriculumSampler:
         entropy = hashlib.sha256(f"{self.seed}\0{step}\0{purpose}".encode()).digest()
         return np.random.Generator(np.random.Philox(int.from_bytes(entropy[:16], "little")))
 
-    def _arms(self, p: NDArray[np.float64], n: int, rng: np.random.Generator) -> list[str]:
-        numbers = rng.permutation(np.repeat(np.arange(len(p)), _quota(n * p, n, rng)))
-        return [self.curriculum.arms[number] for number in numbers]
+    def _stocked(self, items: Items) -> NDArray[np.bool_]:
+        """Which arms have items; looked up again only when arms or items have changed."""
+        key = (self.curriculum.arms, items.changes)
+        if self._stock[0] != key:
+            self._stock = (key, np.array([items.count(arm) > 0 for arm in self.curriculum.arms]))
+        return self._stock[1]
+
+
+def _numbers(p: NDArray[np.float64], n: int, rng: np.random.Generator) -> list[int]:
+    """Arms by their place, in random order."""
+    numbers: list[int] = rng.permutation(np.repeat(np.arange(len(p)), _quota(n * p, n, rng))).tolist()
+    return numbers
 
 
 def _quota(shares: NDArray[np.float64], n: int, rng: np.random.Generator) -> NDArray[np.int64]:
