@@ -19,7 +19,6 @@ from azrl.curriculum import build_curriculum
 LATER = {
     ("training.rl_algorithm", "ppo"),
     ("engine.backend", "vllm"),
-    ("curriculum.name", "zrc"),
 }
 """Values that people know from elsewhere and this version does not have."""
 

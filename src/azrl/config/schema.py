@@ -276,6 +276,7 @@ class Curriculum(Section):
         "tscl",
         "adarft",
         "frontier",
+        "zrc",
     ] = "uniform"
     """Who chooses arms (task kind x difficulty bin); docs/curricula.md says what each is for."""
     options: dict[str, Any] = {}
