@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from loop import opened, settings
 
+from azrl.curriculum import ALGORITHMS
 from azrl.evals.items import held_out
 from azrl.executor import Job, Result, Status
 from azrl.executor.mock import MockExecutor
@@ -79,6 +80,27 @@ def test_shuffled_rewards_stay_in_their_cell_but_not_with_their_completion(tmp_p
         dealt = [s.advantage for s in theirs if s.cell == cell]
         np.testing.assert_allclose(sorted(mine), sorted(dealt))
     assert [s.advantage for s in ours] != [s.advantage for s in theirs]
+
+
+ARMS = [f"{kind}:{size}" for kind in KINDS for size in (1, 2, 3, 4)]
+NEEDED = {"proportional": {"weights": {arm: i + 1.0 for i, arm in enumerate(ARMS)}}}
+
+
+@pytest.mark.parametrize("name", sorted(ALGORITHMS))
+def test_every_curriculum_chooses_and_learns_and_goes_on_from_its_state(tmp_path: Path, name: str) -> None:
+    chosen = settings(curriculum={"name": name, "options": NEEDED.get(name, {})})
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    with opened(tmp_path / "one", chosen) as play:
+        steps = play.steps(3)
+        state = json.loads(json.dumps(play.state_dict()))
+        shares = play.parts.curriculum.probabilities(4)
+        terms = {f"curriculum_terms/{key}" for key in play.parts.curriculum.explain()}
+    assert terms <= set(steps[-1].metrics)
+    assert sum(v for k, v in steps[-1].metrics.items() if k.startswith("curriculum/")) == 24
+    with opened(tmp_path / "two", chosen) as other:
+        other.load_state_dict(state)
+        np.testing.assert_array_equal(other.parts.curriculum.probabilities(4), shares)
 
 
 def test_programs_of_the_probe_never_enter_the_buffer(tmp_path: Path) -> None:

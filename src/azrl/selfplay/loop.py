@@ -126,6 +126,7 @@ class SelfPlay:
                 p.buffer.record([(g.task.id, g.solved, len(g.judged)) for g in groups if g.judged], step=step)
                 p.buffer.evict()
                 p.curriculum.update(step, self._outcomes(groups))
+        terms = {f"curriculum_terms/{name}": value for name, value in p.curriculum.explain().items()}
         return measure(
             p.buffer,
             played.proposals,
@@ -134,7 +135,7 @@ class SelfPlay:
             groups,
             [e for lesson in lessons for e in lesson.earned],
             [s for lesson in lessons for s in lesson.samples],
-            {**together(lessons), **proof},
+            {**together(lessons), **proof, **terms},
             unique_rate=len(set(self._recent)) / len(self._recent) if self._recent else None,
             rollouts=p.config.logging.rollouts_per_step,
         )
