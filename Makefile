@@ -12,7 +12,7 @@ RUNS := $(VENV)/.runs-$(KEY)
 TESTS := $(VENV)/.tests-$(KEY)
 SMOKE := smoke-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: help venv smoke test test-docker lint format bench clean
+.PHONY: help venv smoke test test-docker test-attacks lint format bench clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -38,10 +38,13 @@ smoke: $(RUNS)  ## a short self-play run on the CPU, then its report
 	@printf '\nrun directory  runs/$(SMOKE)\nreport         runs/$(SMOKE)/report.html (open it in a browser)\n'
 
 test: $(TESTS)  ## all tests that need no GPU and no Docker
-	PYTHONPATH=src OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -m "not gpu and not docker and not vllm" $(PYTEST_FLAGS)
+	PYTHONPATH=src OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -m "not attacks and not gpu and not docker and not vllm" $(PYTEST_FLAGS)
 
 test-docker: $(TESTS)  ## tests of the docker executor, as root on a Docker daemon of their own
-	PYTHONPATH=src OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE utils/with_docker.sh $(BIN)/python -m pytest -m docker $(PYTEST_FLAGS)
+	PYTHONPATH=src OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE utils/with_docker.sh $(BIN)/python -m pytest -m "docker and not attacks" $(PYTEST_FLAGS)
+
+test-attacks: $(TESTS)  ## every attack on the sandbox in every environment: half an hour or more
+	PYTHONPATH=src OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE utils/with_docker.sh $(BIN)/python -m pytest -m attacks $(PYTEST_FLAGS)
 
 lint: $(TESTS)  ## ruff (lint and format) and mypy
 	$(BIN)/ruff check .

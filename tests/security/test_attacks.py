@@ -1,7 +1,7 @@
 """Hostile programs of every category against the real executor, in every environment that this machine has.
 
 The catalogue is data, in `attacks/`; `arena/` runs it and judges from outside. All of it runs under the mark
-`slow`; a sample of every category always does.
+`attacks` (`make test-attacks`, and `benchmarks/attacks.py`); a sample of every category always does.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ def test_a_sample_of_every_category_fails(arena: Arena, category: str) -> None:
     assert succeeded(arena, category, every=12) == []
 
 
-@pytest.mark.slow
+@pytest.mark.attacks
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("category", CATEGORIES)
 def test_every_attack_fails(arena: Arena, category: str) -> None:
     assert succeeded(arena, category) == []
@@ -114,7 +115,8 @@ def test_attacks_succeed_where_the_inner_layers_are_off(unprotected: Arena) -> N
     assert len(shown) >= 30
 
 
-@pytest.mark.slow
+@pytest.mark.attacks
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
     ("category", "least"),
     [
