@@ -9,12 +9,15 @@ owner.
 
 A frame, either way: u32 bytes after this head, u8 kind, u32 number of the server; little endian.
 From the host: START JSON {argv, env} of a server, which finds its control socket as descriptor 3; JOB u32
-bytes of the request, u64 cap, request, payload; CHILD: kill the child (SIGALRM to the server); STOP: kill the
-server; BEAT. To the host: HELLO JSON of facts, first of all; GREETING the server's first message; DATA part of
-a long answer; DONE u8 flooded, u16 bytes of the server's message, message, rest of the answer; LOST: the server
-ended; BEAT for a beat.
+bytes of the request, u64 cap, request, payload, run when the server's earlier ones have ended; CHILD u64 job:
+kill the child if that is the job it runs (SIGALRM to the server); STOP: kill the server; BEAT. To the host:
+HELLO JSON of facts, first of all; GREETING the server's first message; DATA part of a long answer; DONE u8
+flooded, u16 bytes of the server's message, message, rest of the answer; LOST: the server ended; BEAT for a beat.
+A DONE may wait for others while its server has more jobs here than answers that wait, HOLD seconds at most:
+every write wakes the shim, the daemon and the host.
 """
 
+import collections
 import contextlib
 import hashlib
 import json
@@ -31,26 +34,35 @@ START, JOB, CHILD, STOP, BEAT = range(5)
 HELLO, GREETING, DATA, DONE, LOST = range(16, 21)
 SILENCE = 60.0
 QUICK = 0.05  # seconds; a child younger than this is not drained: most are gone by then
+HOLD = 0.005  # seconds that an answer may wait for others
+JOB_NUMBER = 8  # bytes at the start of a request
 CHUNK = 1 << 16
 MESSAGE = 1 << 16
 CONTROL_FD = 3
 
 
 class Server:
-    """One fork server and the job that it has, if any."""
+    """One fork server, the job that it has, if any, and those that wait for it to end."""
 
     def __init__(self, number, pid, control, lifeline):
         self.number, self.pid, self.control, self.lifeline = number, pid, control, lifeline
         self.greeted = self.waited = False
         self.job = None
+        self.line = collections.deque()
+        self.job_number = b""
+        self.unheard = 0
         self.answer = bytearray()
         self.unsent = b""
         self.left = 0
         self.started = 0.0
         self.watched = self.flooded = False
 
-    def launch(self, request, payload, cap):
+    def launch(self, body):
         """Give a new child its socket. An OSError means that the server is gone."""
+        size, cap = JOB_HEAD.unpack_from(body)
+        view = memoryview(body)[JOB_HEAD.size :]
+        request, payload = view[:size], view[size:]
+        self.job_number = bytes(request[:JOB_NUMBER])
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         self.job, self.left, self.flooded, self.watched = ours, cap, False, False
@@ -106,6 +118,8 @@ class Relay:
         self.poll.register(0, select.POLLIN)
         self.incoming = bytearray()
         self.outgoing = bytearray()
+        self.urgent = False
+        self.oldest = 0.0
         self.heard = time.monotonic()
 
     def run(self):
@@ -122,7 +136,8 @@ class Relay:
         """The loop."""
         while time.monotonic() - self.heard < SILENCE:
             quick = any(server.job and not server.watched for server in self.servers.values())
-            for fd, event in self.poll.poll(QUICK * 1000 if quick else 1000):
+            wait = HOLD if self.outgoing else QUICK if quick else 1.0
+            for fd, event in self.poll.poll(wait * 1000):
                 if fd == 0:
                     if not self.hear():
                         return
@@ -134,11 +149,14 @@ class Relay:
                         self.on_job(server, event)
             if quick:
                 self.on_time()
-            if self.outgoing:
+            if self.urgent or (self.outgoing and time.monotonic() - self.oldest >= HOLD):
                 self.flush()
 
-    def say(self, kind, number, *parts):
-        """Queue one frame."""
+    def say(self, kind, number, *parts, urgent=True):
+        """Queue one frame, to be written in this turn of the loop if it is urgent."""
+        if not self.outgoing:
+            self.oldest = time.monotonic()
+        self.urgent |= urgent
         self.outgoing += HEAD.pack(sum(map(len, parts)), kind, number)
         for part in parts:
             self.outgoing += part
@@ -148,7 +166,9 @@ class Relay:
         view = memoryview(self.outgoing)
         while view:
             view = view[os.write(1, view) :]
-        self.outgoing = bytearray()
+        self.outgoing, self.urgent = bytearray(), False
+        for server in self.servers.values():
+            server.unheard = 0
 
     def hear(self):
         """Take in what the host sent; False at the end of the stream."""
@@ -180,19 +200,26 @@ class Relay:
         if server is None:
             return
         if kind == JOB:
-            size, cap = JOB_HEAD.unpack_from(body)
-            view = memoryview(body)[JOB_HEAD.size :]
-            try:
-                server.launch(view[:size], view[size:], cap)
-            except OSError:
-                self.lose(server)
-                return
-            if server.unsent:
-                self.watch(server)
+            server.line.append(body)
+            if not server.job:
+                self.launch(server)
         elif kind == CHILD:
-            server.signal(signal.SIGALRM)
+            if server.job and body == server.job_number:
+                server.signal(signal.SIGALRM)
         elif kind == STOP:
             self.end(number)
+
+    def launch(self, server):
+        """Start the job that has waited longest, if any."""
+        if not server.line:
+            return
+        try:
+            server.launch(server.line.popleft())
+        except OSError:
+            self.lose(server)
+            return
+        if server.unsent:
+            self.watch(server)
 
     def start(self, number, argv, env):
         """A server with its control socket as descriptor 3 and, as standard input, a pipe that ends with us."""
@@ -225,10 +252,12 @@ class Relay:
         elif server.job:
             if not server.flooded:
                 server.drain(once=False)
-            self.say(
-                DONE, server.number, DONE_HEAD.pack(server.flooded, len(message)), message, server.answer
-            )
+            head, answer = DONE_HEAD.pack(server.flooded, len(message)), server.answer
             self.close_job(server)
+            server.unheard += 1
+            here = len(server.line)
+            self.say(DONE, server.number, head, message, answer, urgent=here <= server.unheard)
+            self.launch(server)
 
     def on_job(self, server, event):
         """A child that takes or gives more than fits a socket at once."""

@@ -39,6 +39,8 @@ class Fake:
     """Answers at once, by a script: a text, ServerLost for None, a child that somebody killed for KILLED. It keeps
     its slot when it starts again."""
 
+    window = 1
+
     def __init__(self, variant: int, slot: int, answer: Answer, log: list[tuple[int, str]]):
         self.variant, self.slot, self.answer, self.log = variant, slot, answer, log
         self.starts = self.jobs = 0
@@ -59,7 +61,7 @@ class Fake:
     def fileno(self) -> int:
         return self._fd
 
-    def submit(self, request: bytes, payload: bytes, cap: int) -> None:
+    def submit(self, request: bytes, payload: bytes, cap: int, more: bool = False) -> None:
         number = REQUEST.unpack(request)[0]
         texts, at = [], 12 + 4 * int.from_bytes(payload[8:12], "little")
         for i in range(int.from_bytes(payload[8:12], "little")):

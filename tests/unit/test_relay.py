@@ -49,15 +49,15 @@ class Ends:
         kind, who, greeting = self.take()
         assert (kind, who, greeting[:5]) == (link.GREETING, number, b"ready")
 
-    def submit(self, job: Job, number: int = 1, cap: int | None = None) -> Admitted:
+    def submit(self, job: Job, number: int = 1, cap: int | None = None, serial: int = 7) -> Admitted:
         admitted = admit(job)
         assert isinstance(admitted, Admitted)
-        request, payload = wire.request(7, admitted), wire.payload(admitted)
+        request, payload = wire.request(serial, admitted), wire.payload(admitted)
         head = link.JOB_HEAD.pack(len(request), wire.frames_cap(admitted) if cap is None else cap)
         self.send(link.JOB, number, head, request, payload)
         return admitted
 
-    def finish(self, admitted: Admitted, number: int = 1) -> wire.Ended:
+    def finish(self, admitted: Admitted, number: int = 1, serial: int = 7) -> wire.Ended:
         """What came of the job."""
         data = b""
         while True:
@@ -70,7 +70,7 @@ class Ends:
             flooded, size = link.DONE_HEAD.unpack_from(body)
             start = link.DONE_HEAD.size
             reply = wire.Reply(*wire.REPLY.unpack(body[start : start + size]))
-            assert reply.job == 7
+            assert reply.job == serial
             return wire.Ended(reply, data + body[start + size :], bool(flooded))
 
     def run(self, job: Job, number: int = 1) -> wire.Result:
@@ -155,9 +155,25 @@ def test_limits_hold_and_a_child_is_killed_when_told(ends: Ends) -> None:
     assert ends.run(Job(endless, ("",), Limits(cpu_s=0.05))).status is Status.TIMEOUT
     admitted = ends.submit(Job(endless, ("",), Limits(cpu_s=60.0)))
     time.sleep(0.2)
-    ends.send(link.CHILD)
+    ends.send(link.CHILD, 1, link.CHILD_BODY.pack(7))
     assert wire.verdict(admitted, ends.finish(admitted)).error == f"signal {signal.SIGKILL}"
     assert ends.run(HONEST).status is Status.OK
+
+
+def test_jobs_wait_in_line_and_only_the_one_that_is_named_is_killed(ends: Ends) -> None:
+    ends.start()
+    jobs = [Job(f"def f():\n    return {i}", ("",)) for i in range(20)]
+    jobs.insert(10, Job("def f():\n    while True:\n        pass", ("",), Limits(cpu_s=60.0)))
+    waiting = [ends.submit(job, serial=serial) for serial, job in enumerate(jobs)]
+    answers = [wire.verdict(waiting[i], ends.finish(waiting[i], serial=i)) for i in range(10)]
+    assert [answer.outputs for answer in answers] == [(str(i),) for i in range(10)]
+    for other in (9, 11):  # one that has ended, one that has not begun
+        ends.send(link.CHILD, 1, link.CHILD_BODY.pack(other))
+    time.sleep(0.2)
+    ends.send(link.CHILD, 1, link.CHILD_BODY.pack(10))
+    assert wire.verdict(waiting[10], ends.finish(waiting[10], serial=10)).error == f"signal {signal.SIGKILL}"
+    answers = [wire.verdict(waiting[i], ends.finish(waiting[i], serial=i)) for i in range(11, 21)]
+    assert [answer.outputs for answer in answers] == [(str(i),) for i in range(10, 20)]
 
 
 def test_a_killed_server_is_reported_once_and_its_number_starts_again(ends: Ends) -> None:

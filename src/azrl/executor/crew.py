@@ -2,7 +2,8 @@
 
 A server that is lost, or that answers a canary wrong, costs no job: what it had not answered for is run once more,
 elsewhere if it can be, and only a second failure is given to the caller, as INFRA. A child that someone else kills is
-run once more too; a program that is killed twice is a program that crashes. Used by one thread.
+run once more too; a program that is killed twice is a program that crashes. What is run once more has its server to
+itself, so that nobody else's fault is taken for its own. Used by one thread.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ _LOST_SECONDS = 10.0  # past the wall limit, before the server is given up
 _START_SECONDS = 60.0
 _START_TRIES = 3  # servers of a variant that may fail to start in a row before its jobs are given up
 _RETRY_SECONDS = 0.05
+_AHEAD_CHARS = 1 << 16  # of jobs, after which no more are given ahead
 _HELD_SECONDS = 1.0  # a result waits no longer than this for its canary, once its server is free
 _KILLED = f"signal {signal.SIGKILL.value}"
 _KILLS = (_KILLED, "cpu_limit", "wall_limit", "too_much_output")
@@ -75,11 +77,11 @@ class Crew:
         self._waiting.setdefault(task.job.variant, deque()).append(task)
 
     def dispatch(self) -> None:
-        """Give every free worker something to do, and start as many as there is work for."""
+        """Give every worker with room something to do, and start as many as there is work for."""
         for variant, queue in self._waiting.items():
             workers = self._workers_of(variant)
             for worker in workers:
-                if worker.state is State.FREE:
+                if worker.alive:
                     self._feed(worker, queue)
             starting = sum(worker.state is State.STARTING for worker in workers)
             for worker in workers:
@@ -97,8 +99,11 @@ class Crew:
                 if worker.server.ready():
                     self._failures[worker.server.variant] = 0
                     worker.state = State.FREE
-            elif (ended := worker.server.receive()) is not None:
+                return
+            while worker.alive and (ended := worker.server.receive()) is not None:
                 self._ended(worker, ended)
+                if worker.server.window == 1:
+                    return
         except ServerLost:
             self._lost(worker, "server_lost")
         except UserError as error:
@@ -108,24 +113,25 @@ class Crew:
         """Tend what has run for a while, kill what outlives its limits, give up mute servers."""
         now = time.monotonic()
         for worker in self.workers():
-            age, task = now - worker.since, worker.task
+            age = now - worker.since
             if worker.state is State.STARTING and age > _START_SECONDS:
                 self._start_failed(worker, UserError("the fork server did not start: no greeting"))
-            if task is None or age <= _QUICK_SECONDS:
+            if not worker.line or age <= _QUICK_SECONDS:
                 continue
             if not worker.tended:
                 worker.tended = True
                 worker.server.tend()
-            assert task.admitted is not None  # it runs
-            if age > task.admitted.wall_s + _GRACE_SECONDS:
+            admitted = worker.line[0].admitted
+            assert admitted is not None  # it runs
+            if age > admitted.wall_s + _GRACE_SECONDS:
                 self._kill(worker)
-            if age > task.admitted.wall_s + _LOST_SECONDS:
+            if age > admitted.wall_s + _LOST_SECONDS:
                 worker.server.kill()
 
     def timeout(self) -> float | None:
         """Seconds until the next thing that time alone decides; None for never."""
         states = [worker.state for worker in self.workers()]
-        if any(worker.task is not None and not worker.tended for worker in self.workers()):
+        if any(worker.line and not worker.tended for worker in self.workers()):
             return _QUICK_SECONDS
         if State.BUSY in states or State.STARTING in states:
             return 0.1
@@ -138,7 +144,7 @@ class Crew:
             dropped += [task for task in queue if not task.wanted]
             self._waiting[variant] = deque(task for task in queue if task.wanted)
         for worker in self.workers():
-            if worker.task is not None and not worker.task.wanted:
+            if worker.line and not worker.line[0].wanted:
                 self._kill(worker)
         return dropped
 
@@ -167,7 +173,7 @@ class Crew:
         return self._workers[variant]
 
     def _begin(self, worker: Worker) -> None:
-        worker.jobs, worker.since = 0, time.monotonic()
+        worker.jobs, worker.unchecked, worker.since = 0, 0, time.monotonic()
         try:
             worker.server.begin()
         except UserError as error:
@@ -202,10 +208,15 @@ class Crew:
         """The server is gone. What it answered before stands: a loss is no sign of wrong answers."""
         self._off(worker)
         self._metrics.counts["respawns"] += 1
-        task, worker.task = worker.task, None
         self._release(worker)
-        if task is not None and not task.canary:
-            self._again(task, worker, reason)
+        self._hand_back(worker, reason)
+
+    def _hand_back(self, worker: Worker, reason: str) -> None:
+        """Run elsewhere what a server that is off has not answered."""
+        line, worker.line = worker.line, deque()
+        for task in reversed(line):
+            if not task.canary:
+                self._again(task, worker, reason)
 
     def _kill(self, worker: Worker) -> None:
         if not worker.killed:
@@ -215,25 +226,51 @@ class Crew:
     # A task's way
 
     def _feed(self, worker: Worker, queue: deque[Task]) -> None:
-        """Give a free worker its next job, a canary first where one is due."""
-        held, settings = len(worker.held), self._settings
-        late = held and time.monotonic() - worker.held_since > _HELD_SECONDS
-        if held and (not queue or late or held >= settings.canary_every):
+        """Give a worker what it may have next: one job, or several where its server takes them ahead, the last one
+        was quick, and there are as many for every worker; then not before half of them are done."""
+        line = worker.line
+        share = len(queue) // self._settings.workers if worker.quick else 1
+        depth = max(1, min(worker.server.window, share))
+        if len(line) > depth // 2 or (line and line[0].attempt):
+            return
+        given, chars = len(line), 0
+        while len(line) < depth and chars < _AHEAD_CHARS and (task := self._next(worker, queue)) is not None:
+            line.append(task)
+            chars += len(task.job.program) + sum(map(len, task.job.inputs))
+            if task.attempt:
+                break
+        if len(line) > given:
+            if not given:
+                self._turn(worker, time.monotonic())
+            self._submit(worker, list(line)[given:])
+
+    def _next(self, worker: Worker, queue: deque[Task]) -> Task | None:
+        """A canary where one is due, else the next job that can run."""
+        line, held, settings = worker.line, worker.held, self._settings
+        late = bool(held) and time.monotonic() - worker.held_since > _HELD_SECONDS
+        last = worker.jobs + len(line) >= settings.recycle_after
+        asked = any(task.canary for task in line)
+        due = late or last or worker.mute or not (queue or line)
+        if 0 < settings.canary_every <= worker.unchecked or (held and due and not asked):
             job, expected = canary.draw(worker.server.variant)
             self._metrics.counts["canaries"] += 1
-            self._run(worker, Task(job, [], 0.0, canary=expected))
-            return
-        if not held and worker.jobs >= settings.recycle_after:
-            self._metrics.counts["recycled"] += 1
-            self._off(worker)
-            return
-        while queue and worker.state is State.FREE:
+            worker.unchecked = 0
+            return self._admitted(Task(job, [], 0.0, canary=expected))
+        if last:
+            if not line:
+                self._metrics.counts["recycled"] += 1
+                self._off(worker)
+            return None
+        while queue:
             at = self._choose(worker, queue)
-            if at is None:
-                return
+            if at is None or (line and queue[at].attempt):
+                return None
             task = queue[at]
             del queue[at]
-            self._run(worker, task)
+            if self._admitted(task):
+                worker.unchecked += 1
+                return task
+        return None
 
     def _choose(self, worker: Worker, queue: deque[Task]) -> int | None:
         """The first task, unless it failed here before and another worker can have it."""
@@ -242,32 +279,46 @@ class Crew:
             return 0
         return 1 if len(queue) > 1 else None
 
-    def _run(self, worker: Worker, task: Task) -> None:
+    def _admitted(self, task: Task) -> Task | None:
+        """The task with a number, ready to run; or None, and the caller has been told why it cannot."""
         admitted = admit(task.job)
         if isinstance(admitted, Result):
             self._deliver(task, admitted)
-            return
+            return None
         self._number += 1
-        task.admitted = admitted
-        request = wire.request(self._number, admitted)
-        worker.task, worker.state, worker.since = task, State.BUSY, time.monotonic()
-        worker.number, worker.tended, worker.killed = self._number, False, False
+        task.admitted, task.number = admitted, self._number
+        return task
+
+    def _submit(self, worker: Worker, tasks: list[Task]) -> None:
         try:
-            worker.server.submit(request, wire.payload(admitted), wire.frames_cap(admitted))
+            for task in tasks:
+                assert task.admitted is not None
+                request, payload = wire.request(task.number, task.admitted), wire.payload(task.admitted)
+                more = task is not tasks[-1]
+                worker.server.submit(request, payload, wire.frames_cap(task.admitted), more)
         except ServerLost:
             self._lost(worker, "server_lost")
 
+    def _turn(self, worker: Worker, now: float) -> None:
+        """The first of the line, if any, is the one that runs."""
+        worker.since, worker.tended, worker.killed = now, False, False
+        worker.state = State.BUSY if worker.line else State.FREE
+
     def _ended(self, worker: Worker, ended: Ended) -> None:
-        task = worker.task
-        if task is None or task.admitted is None or ended.reply.job != worker.number:
+        task = worker.line[0] if worker.line else None
+        if task is None or task.admitted is None or ended.reply.job != task.number:
             raise ServerLost("a reply to no request")
-        now, ours = time.monotonic(), worker.killed
-        worker.task, worker.state = None, State.FREE
+        now, ours, since = time.monotonic(), worker.killed, worker.since
+        worker.line.popleft()
         worker.jobs += 1
+        worker.quick = ended.reply.wall_us < _QUICK_SECONDS * 1e6
+        self._turn(worker, now)
+        if worker.line and not worker.line[0].wanted:
+            self._kill(worker)
         if ended.reply.status == wire.COULD_NOT_FORK:
             self._again(task, worker, "could_not_fork")
             return
-        self._metrics.ran(now - worker.since)
+        self._metrics.ran(now - since)
         if not task.canary and worker.jobs < self._settings.recycle_after:
             self._feed(worker, self._waiting[task.job.variant])  # its next job runs while this one is judged
         result = wire.verdict(task.admitted, ended)
@@ -296,6 +347,7 @@ class Crew:
         self._metrics.counts["canaries_wrong"] += 1
         self._metrics.counts["respawns"] += 1
         self._off(worker)
+        self._hand_back(worker, "wrong_canary")
         held, worker.held = worker.held, []
         for task, _ in reversed(held):
             self._again(task, worker, "wrong_canary")

@@ -33,6 +33,8 @@ class ForkServer:
     measurements.
     """
 
+    window = 1
+
     def __init__(
         self, variant: int, slot: int, promise: Promise | None = None, without: Collection[str] = ()
     ):
@@ -85,7 +87,7 @@ class ForkServer:
         assert self._epoll is not None
         return self._epoll.fileno()
 
-    def submit(self, request: bytes, payload: bytes, cap: int) -> None:
+    def submit(self, request: bytes, payload: bytes, cap: int, more: bool = False) -> None:
         assert self._control is not None
         ours, theirs = socket.socketpair()
         self._job, self._cap, self._data = ours, cap, bytearray()

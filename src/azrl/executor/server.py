@@ -17,9 +17,14 @@ class ServerLost(Exception):
 
 
 class Server(Protocol):
-    """A fork server: one job at a time, used by one thread, startable again after a loss. No call waits."""
+    """A fork server: one job at a time, used by one thread, startable again after a loss. No call waits.
+
+    `window`: jobs that it may have been given and not yet answered. It runs them one after the other and answers
+    in that order; `tend` and `kill_child` mean the first of them.
+    """
 
     variant: int
+    window: int
 
     @property
     def pid(self) -> int | None:
@@ -39,8 +44,9 @@ class Server(Protocol):
         `stop`."""
         ...
 
-    def submit(self, request: bytes, payload: bytes, cap: int) -> None:
-        """Run a job (`wire.request`, `wire.payload`) whose honest answer has at most `cap` bytes. ServerLost."""
+    def submit(self, request: bytes, payload: bytes, cap: int, more: bool = False) -> None:
+        """Run a job (`wire.request`, `wire.payload`) whose honest answer has at most `cap` bytes. `more`: another
+        follows at once, for which this one may wait. ServerLost."""
         ...
 
     def tend(self) -> None:
@@ -48,7 +54,7 @@ class Server(Protocol):
         ...
 
     def receive(self) -> Ended | None:
-        """How the job ended, or None while it runs. Raises ServerLost, also when no job runs."""
+        """How the first job ended, or None while it runs. Raises ServerLost, also when no job runs."""
         ...
 
     def kill_child(self) -> None:

@@ -17,7 +17,7 @@ from azrl.executor.call import Call
 from azrl.executor.crew import Crew, PoolSettings
 from azrl.executor.metrics import PoolMetrics
 from azrl.executor.server import Launcher
-from azrl.executor.worker import State, Task
+from azrl.executor.worker import Task
 
 
 class Supervisor:
@@ -78,8 +78,8 @@ class Supervisor:
 
     def read(self) -> dict[str, float]:
         """The metrics now."""
-        busy = sum(worker.state is State.BUSY for worker in self.crew.workers())
-        return self._metrics.read(len(self._inbox) + self.crew.queued(), busy)
+        in_flight = sum(len(worker.line) for worker in self.crew.workers())
+        return self._metrics.read(len(self._inbox) + self.crew.queued(), in_flight)
 
     def _loop(self) -> None:
         trouble: BaseException = RuntimeError("the executor was closed before all jobs were done")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -24,7 +25,8 @@ class State(Enum):
 class Task:
     """A job on its way, for all who asked for it (`places`: a call and the index in it).
 
-    `canary` is the right output if it is one; `avoid` the worker on which it failed before.
+    `canary` is the right output if it is one; `avoid` the worker on which it failed before; `number` is the job's in
+    its request.
     """
 
     job: Job
@@ -35,6 +37,7 @@ class Task:
     avoid: Worker | None = None
     canary: str = ""
     admitted: Admitted | None = None
+    number: int = 0
 
     @property
     def wanted(self) -> bool:
@@ -44,20 +47,22 @@ class Task:
 
 @dataclass(slots=True, eq=False)
 class Worker:
-    """`held`: results since the last canary that was right, the oldest from `held_since`; `mute`: the last one gave
-    no answer. `jobs`: since its start. `since` is when the start, or the job, began; `number` the job's in its
-    request.
+    """`line`: what its server has been given and has not answered; the first runs, `since` then, as far as is known
+    here (for a server that starts, since its start), and `tended` and `killed` are about it. `held`: results since
+    the last canary that was right, the oldest from `held_since`; `mute`: the last one gave no answer; `unchecked`:
+    jobs given to the server since the last one. `quick`: so was the last job. `jobs`: that ended since its start.
     """
 
     server: Server
     state: State = State.OFF
     since: float = 0.0
-    task: Task | None = None
-    number: int = 0
+    line: deque[Task] = field(default_factory=deque)
     tended: bool = False
     killed: bool = False
     mute: bool = False
+    quick: bool = False
     jobs: int = 0
+    unchecked: int = 0
     held: list[tuple[Task, Result]] = field(default_factory=list)
     held_since: float = 0.0
 

@@ -16,6 +16,7 @@ from collections import deque
 from typing import Any
 
 HEAD, JOB_HEAD, DONE_HEAD = struct.Struct("<IBI"), struct.Struct("<IQ"), struct.Struct("<BH")
+CHILD_BODY = struct.Struct("<Q")
 START, JOB, CHILD, STOP, BEAT = range(5)
 HELLO, GREETING, DATA, DONE, LOST = range(16, 21)
 BEAT_SECONDS = 10.0
@@ -77,6 +78,7 @@ class Link:
         self._stream = stream
         stream.settimeout(BEAT_SECONDS)
         self._writing = threading.Lock()
+        self._unsent: list[bytes] = []
         self._boxes: dict[int, Mailbox] = {}
         self._last = 0
         self._hello: dict[str, Any] | None = None
@@ -106,12 +108,16 @@ class Link:
         """No more frames of this server."""
         self._boxes.pop(number, None)
 
-    def send(self, kind: int, number: int, *parts: bytes) -> None:
-        """Raises LinkLost."""
-        data = b"".join([HEAD.pack(sum(map(len, parts)), kind, number), *parts])
+    def send(self, kind: int, number: int, *parts: bytes, more: bool = False) -> None:
+        """Raises LinkLost. `more`: another frame follows at once, and this one goes with it: each write to the
+        stream wakes the daemon, its shim and the relay."""
         with self._writing:
             if self.lost:
                 raise LinkLost("the stream to the container has ended")
+            self._unsent += [HEAD.pack(sum(map(len, parts)), kind, number), *parts]
+            if more:
+                return
+            data, self._unsent = b"".join(self._unsent), []
             try:
                 self._stream.sendall(data)
             except OSError as error:  # half a frame may be out, so nothing can follow

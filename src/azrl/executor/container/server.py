@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections import deque
 from collections.abc import Collection
 
 from azrl.errors import UserError
@@ -12,7 +13,7 @@ from azrl.executor.container.box import Box
 from azrl.executor.container.link import Link, LinkLost, Mailbox
 from azrl.executor.layers import Layers, Promise
 from azrl.executor.server import Ended, ServerLost
-from azrl.executor.wire import REPLY, Reply
+from azrl.executor.wire import REPLY, REQUEST, Reply
 
 ARGV = ["-S", "-B", "-P", "-s", "/sandbox/server.py", "0", "3"]
 
@@ -28,6 +29,9 @@ class ContainerServer:
 
     pid = None
     """It has no process id on this machine."""
+    window = 8
+    """The relay starts the next job when one ends, so that no way to the host and back lies between two; one
+    write carries several, of jobs and of answers."""
 
     def __init__(self, box: Box, variant: int, promise: Promise, without: Collection[str] = ()):
         self.variant = variant
@@ -35,8 +39,8 @@ class ContainerServer:
         self._link: Link | None = None
         self._mail: Mailbox | None = None
         self._number = 0
-        self._data, self._cap = bytearray(), 0
-        self._running = False
+        self._data = bytearray()
+        self._line: deque[tuple[int, int]] = deque()  # job and cap of what is not answered
 
     def begin(self) -> None:
         self.stop()
@@ -66,11 +70,12 @@ class ContainerServer:
         assert self._mail is not None
         return self._mail.fileno()
 
-    def submit(self, request: bytes, payload: bytes, cap: int) -> None:
+    def submit(self, request: bytes, payload: bytes, cap: int, more: bool = False) -> None:
         assert self._link is not None
-        self._data, self._cap, self._running = bytearray(), cap, True
+        self._line.append((REQUEST.unpack(request)[0], cap))
+        head = link.JOB_HEAD.pack(len(request), cap)
         try:
-            self._link.send(link.JOB, self._number, link.JOB_HEAD.pack(len(request), cap), request, payload)
+            self._link.send(link.JOB, self._number, head, request, payload, more=more)
         except LinkLost as error:
             raise ServerLost(str(error)) from error
 
@@ -81,29 +86,30 @@ class ContainerServer:
         assert self._mail is not None
         while frame := self._mail.take():
             kind, body = frame
-            if not self._running or kind not in (link.DATA, link.DONE):
+            if not self._line or kind not in (link.DATA, link.DONE):
                 raise ServerLost("the container lost it")
             if kind == link.DATA:
                 self._data += body
-                if len(self._data) > self._cap:
+                if len(self._data) > self._line[0][1]:
                     raise ServerLost("more data than the relay may send")
                 continue
-            self._running = False
-            return self._ended(body)
+            data, self._data = self._data, bytearray()
+            return self._ended(body, data, self._line.popleft()[1])
         return None
 
-    def _ended(self, body: bytes) -> Ended:
+    def _ended(self, body: bytes, data: bytearray, cap: int) -> Ended:
         if len(body) < link.DONE_HEAD.size:
             raise ServerLost("no such reply")
         flooded, size = link.DONE_HEAD.unpack_from(body)
         start = link.DONE_HEAD.size
         reply, rest = body[start : start + size], body[start + size :]
-        if len(reply) != REPLY.size or len(self._data) + len(rest) > self._cap:
+        if len(reply) != REPLY.size or len(data) + len(rest) > cap:
             raise ServerLost("no such reply")
-        return Ended(Reply(*REPLY.unpack(reply)), self._data + rest, bool(flooded))
+        return Ended(Reply(*REPLY.unpack(reply)), data + rest, bool(flooded))
 
     def kill_child(self) -> None:
-        self._tell(link.CHILD)
+        if self._line:  # by its number: another may run by the time that the relay reads this
+            self._tell(link.CHILD, link.CHILD_BODY.pack(self._line[0][0]))
 
     def kill(self) -> None:
         self._tell(link.STOP)
@@ -118,10 +124,11 @@ class ContainerServer:
         if self._mail:
             self._mail.close()
             self._mail = None
-        self._running = False
+        self._data = bytearray()
+        self._line.clear()
 
-    def _tell(self, kind: int) -> None:
+    def _tell(self, kind: int, body: bytes = b"") -> None:
         """A frame to a server that may be gone: then its mailbox says so."""
         assert self._link is not None
         with contextlib.suppress(LinkLost):
-            self._link.send(kind, self._number)
+            self._link.send(kind, self._number, body)
