@@ -308,7 +308,7 @@ class Crew:
         task = worker.line[0] if worker.line else None
         if task is None or task.admitted is None or ended.reply.job != task.number:
             raise ServerLost("a reply to no request")
-        now, ours, since = time.monotonic(), worker.killed, worker.since
+        now, ours = time.monotonic(), worker.killed
         worker.line.popleft()
         worker.jobs += 1
         worker.quick = ended.reply.wall_us < _QUICK_SECONDS * 1e6
@@ -318,7 +318,7 @@ class Crew:
         if ended.reply.status == wire.COULD_NOT_FORK:
             self._again(task, worker, "could_not_fork")
             return
-        self._metrics.ran(now - since)
+        self._metrics.ran(ended.reply.wall_us / 1e6)
         if not task.canary and worker.jobs < self._settings.recycle_after:
             self._feed(worker, self._waiting[task.job.variant])  # its next job runs while this one is judged
         result = wire.verdict(task.admitted, ended)

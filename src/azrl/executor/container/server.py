@@ -29,7 +29,7 @@ class ContainerServer:
 
     pid = None
     """It has no process id on this machine."""
-    window = 8
+    window = 16
     """The relay starts the next job when one ends, so that no way to the host and back lies between two; one
     write carries several, of jobs and of answers."""
 
