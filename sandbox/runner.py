@@ -10,16 +10,19 @@ exception; N not a literal; L too large; F no callable `f`. What does not compil
 """
 
 import builtins
-import gc
-import os
-import struct
-import sys
+from gc import enable as enable_gc
+from os import _exit, read, write
+from struct import Struct
+from sys import setrecursionlimit
 
 from canonical import NotLiteral, TooLarge, canonical
 
 FLUSH_AT = 1 << 16
 RECURSION_LIMIT = 1000
 EXIT_OUT_OF_MEMORY = 3
+WARM_ROUNDS = 20
+_number, _two_numbers = Struct("<I").unpack, Struct("<II").unpack_from
+_numbers, _head = Struct("<I").iter_unpack, Struct("<cI").pack
 _class_name = type.__dict__["__name__"].__get__
 
 
@@ -37,7 +40,7 @@ def run_one(code, call, max_chars):
         if not callable(namespace.get("f")):
             return b"F", ""
         value = eval(compile(f"f({call})", "<input>", "eval", dont_inherit=True), namespace)
-        sys.setrecursionlimit(RECURSION_LIMIT)
+        setrecursionlimit(RECURSION_LIMIT)
         return b"K", canonical(value, max_chars)
     except NotLiteral:
         return b"N", ""
@@ -46,7 +49,7 @@ def run_one(code, call, max_chars):
     except BaseException as error:  # SystemExit and KeyboardInterrupt are outcomes like any other here
         return b"E", name_of(error)
     finally:
-        sys.setrecursionlimit(RECURSION_LIMIT)
+        setrecursionlimit(RECURSION_LIMIT)
         namespace.clear()  # a function and its globals hold one another
 
 
@@ -63,24 +66,22 @@ def run_all(texts, max_chars):
 
 def read_exactly(fd, size):
     """`size` bytes from `fd`; EOFError if it ends before."""
-    parts = []
-    while size:
-        part = os.read(fd, size)
+    data = read(fd, size)
+    while len(data) < size:
+        part = read(fd, size - len(data))
         if not part:
             raise EOFError
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
+        data += part
+    return data
 
 
 def read_job(fd):
     """Returns (texts, max_chars)."""
-    (size,) = struct.unpack("<I", read_exactly(fd, 4))
+    (size,) = _number(read_exactly(fd, 4))
     body = read_exactly(fd, size)
-    max_chars, count = struct.unpack_from("<II", body)
-    lengths = struct.unpack_from(f"<{count}I", body, 8)
+    max_chars, count = _two_numbers(body)
     texts, at = [], 8 + 4 * count
-    for length in lengths:
+    for (length,) in _numbers(body[8:at]):
         texts.append(body[at : at + length].decode("utf-8", "surrogatepass"))
         at += length
     return texts, max_chars
@@ -88,37 +89,46 @@ def read_job(fd):
 
 def write_all(fd, data):
     """Write all of `data`."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
+    while data:
+        data = data[write(fd, data) :]
+
+
+def answer(fd):
+    """Read the job on `fd`, run it, write its claims."""
+    texts, max_chars = read_job(fd)
+    pending = b""
+    for tag, text in run_all(texts, max_chars):
+        data = text.encode("utf-8", "surrogatepass")
+        pending += _head(tag, len(data)) + data
+        if len(pending) >= FLUSH_AT:
+            write_all(fd, pending)
+            pending = b""
+    write_all(fd, pending)
 
 
 def child(fd):
     """Serve the one job on `fd` and leave the process. Never returns."""
     try:
-        gc.enable()
-        texts, max_chars = read_job(fd)
-        pending = bytearray()
-        for tag, text in run_all(texts, max_chars):
-            data = text.encode("utf-8", "surrogatepass")
-            pending += tag + len(data).to_bytes(4, "little") + data
-            if len(pending) >= FLUSH_AT:
-                write_all(fd, pending)
-                pending = bytearray()
-        write_all(fd, pending)
-        os._exit(0)
+        enable_gc()
+        answer(fd)
+        _exit(0)
     except MemoryError:
-        os._exit(EXIT_OUT_OF_MEMORY)
+        _exit(EXIT_OUT_OF_MEMORY)
     finally:
-        os._exit(1)
+        _exit(1)
 
 
-def warm():
-    """Run a small job a few times, so that its caches and pages exist before the first fork."""
+def warm(ours, theirs):
+    """Serve a small job some times over a pair of sockets, so that caches are filled and code is specialised before
+    the first fork: what a child does for the first time, it does on pages that it must copy."""
     program = (
         "def f(xs, k):\n    d = {}\n    for i, x in enumerate(xs):\n"
         "        d.setdefault(x % k, []).append(i * x)\n"
         "    return sorted((a, sum(b)) for a, b in d.items())\n"
     )
-    for _ in range(20):
-        list(run_all([program, "[3, 1, 4, 1, 5], 3", "['a'], 2", "{1: 'x'}, k={1, 2}"], 1000))
+    texts = [text.encode() for text in (program, "[3, 1, 4, 1, 5], 3", "['a'], 2", "{1: 'x'}, k={1, 2}")]
+    body = Struct(f"<II{len(texts)}I").pack(1000, len(texts), *map(len, texts)) + b"".join(texts)
+    for _ in range(WARM_ROUNDS):
+        write_all(ours, len(body).to_bytes(4, "little") + body)
+        answer(theirs)
+        read(ours, FLUSH_AT)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Collection
 
 from azrl.errors import UserError
-from azrl.executor.guest import guest_file
+from azrl.executor.guest import ENVIRONMENT, guest_file
 from azrl.executor.layers import Layers, Promise
 from azrl.executor.server import ServerLost
 from azrl.executor.wire import REPLY, Ended, Reply
@@ -194,7 +194,7 @@ def _spawn(
 ) -> subprocess.Popen[bytes]:
     """A clean environment, the control socket by number, and a pipe that tells the server that we are gone."""
     script = str(guest_file("server.py"))
-    environment = {"PYTHONHASHSEED": str(variant + 1), "TZ": "UTC", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
+    environment = {**ENVIRONMENT, "PYTHONHASHSEED": str(variant + 1)}
     return subprocess.Popen(
         [sys.executable, *_FLAGS, script, str(uid), str(control.fileno()), ",".join(without)],
         env=environment,

@@ -9,6 +9,10 @@ from types import ModuleType
 
 from azrl.errors import UserError
 
+ENVIRONMENT = {"TZ": "UTC", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "LD_BIND_NOW": "1"}
+"""All that a fork server is started with, but for its hash seed. Symbols are bound when it starts: what a child
+is the first to call, each child would look up again."""
+
 
 def guest_file(name: str) -> Path:
     """Path of a file of `sandbox/`, which lies beside `src/` in a checkout or an editable installation."""

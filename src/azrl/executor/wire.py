@@ -1,6 +1,6 @@
 """The bytes between host and guest, and the verdict on what came back.
 
-Requests and frames are described in `sandbox/server.py` and `sandbox/runner.py`. A frame is a claim: it can
+Requests and frames are described in `sandbox/jobs.py` and `sandbox/runner.py`. A frame is a claim: it can
 say nothing worth more than what the program could have returned. The order of judgement is limits, crash,
 broken protocol, claim.
 """

@@ -11,6 +11,7 @@ from azrl.errors import UserError
 from azrl.executor.container import link
 from azrl.executor.container.box import Box
 from azrl.executor.container.link import Link, LinkLost, Mailbox
+from azrl.executor.guest import ENVIRONMENT
 from azrl.executor.layers import Layers, Promise
 from azrl.executor.server import Ended, ServerLost
 from azrl.executor.wire import REPLY, REQUEST, Reply
@@ -20,7 +21,7 @@ ARGV = ["-S", "-B", "-P", "-s", "/sandbox/server.py", "0", "3"]
 
 def environment(variant: int) -> dict[str, str]:
     """Nothing of the host's; equal variants have equal hash seeds."""
-    return {"PYTHONHASHSEED": str(variant + 1), "TZ": "UTC", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
+    return {**ENVIRONMENT, "PYTHONHASHSEED": str(variant + 1)}
 
 
 class ContainerServer:
