@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from azrl.executor import Job, Status, open_executor
+from azrl.executor.guest import ENVIRONMENT
 from azrl.executor.process import ProcessExecutor
 
 SANDBOX = Path(__file__).resolve().parents[1] / "sandbox"
@@ -32,17 +33,19 @@ INPUTS = (1, 10, 50)
 GOALS = {1: 0.5, 10: 4.0, 50: 12.0}
 FLOOR = """
 import os, sys
+from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 sys.path.insert(0, sys.argv[1])
 import server
 n = int(sys.argv[2])
 server.prepare(0)
-start = sum(os.times()[:4])
+cpu = lambda: sum(sum(getrusage(who)[:2]) for who in (RUSAGE_SELF, RUSAGE_CHILDREN))
+start = cpu()
 for _ in range(n):
     pid = os.fork()
     if pid == 0:
         os._exit(0)
     os.waitpid(pid, 0)
-print((sum(os.times()[:4]) - start) / n)
+print((cpu() - start) / n)
 """
 PROGRAM = """
 def f(xs, k):
@@ -63,7 +66,8 @@ def questions(count: int, k: int) -> list[tuple[str, list[str]]]:
 def floor(count: int) -> float:
     """CPU seconds of a bare fork."""
     command = [sys.executable, "-S", "-B", "-P", "-s", "-c", FLOOR, str(SANDBOX), str(count)]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    environment = {**ENVIRONMENT, "PYTHONHASHSEED": "1"}  # a fork server's own
+    return float(subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout)
 
 
 def spent(pid: int) -> float:
