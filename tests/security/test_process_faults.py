@@ -56,12 +56,15 @@ def test_servers_killed_at_random_under_load_cost_no_job(seed: int) -> None:
 
 @pytest.mark.slow
 def test_children_killed_at_random_under_load_cost_no_job() -> None:
-    """A child that somebody kills is no crash of its program: it runs once more, and all are right."""
-    jobs = [Job(f"def f(x):\n    sum(range(60_000))\n    return x * {i}", ("3",)) for i in range(900)]
-    with opened() as executor, killing(executor, 0.6, 0, children=True) as killed:
+    """A child that somebody kills is no crash of its program: it runs once more. Only one killed twice is lost."""
+    jobs = [Job(f"def f(x):\n    sum(range(60_000))\n    return x * {i}", ("3",)) for i in range(1800)]
+    with opened() as executor, killing(executor, 0.2, 0, children=True) as killed:
         results = executor.run(jobs)
         metrics = executor.metrics()
-    assert [r.outputs for r in results] == [(str(3 * i),) for i in range(900)]
+    lost = [r for i, r in enumerate(results) if r.outputs != (str(3 * i),)]
+    assert len(results) == 1800
+    assert {(r.status, r.error) for r in lost} <= {(Status.CRASH, "signal 9")}
+    assert len(lost) <= len(killed) // 2
     assert len(killed) >= 2
     assert metrics["retries"] >= 1
 

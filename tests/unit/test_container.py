@@ -224,8 +224,8 @@ def test_the_image_holds_a_python_that_runs_the_guest(tmp_path: Path) -> None:
 def test_the_image_is_enough_to_run_python_in(tmp_path: Path) -> None:
     with (tmp_path / "root.tar").open("wb") as file:
         image.write_root(file)
-    with tarfile.open(tmp_path / "root.tar") as tar:
-        tar.extractall(tmp_path / "root", filter="fully_trusted")
+    (tmp_path / "root").mkdir()
+    subprocess.run(["tar", "-xf", str(tmp_path / "root.tar"), "-C", str(tmp_path / "root")], check=True)
     script = "import ctypes, decimal, json, ssl, unicodedata, sys; print(sys.version)"
     done = subprocess.run(
         [shutil.which("chroot") or "chroot", str(tmp_path / "root"), "/usr/bin/python3", "-S", "-B", "-c", script],

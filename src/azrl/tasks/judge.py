@@ -19,7 +19,7 @@ from azrl.tasks.literal import NotLiteral, Reader
 __all__ = ["NotLiteral", "arguments", "call", "canonical", "equal", "literal", "render", "render_call"]
 
 MAX_CHARS = 8192
-_SIMPLE = re.compile(r"-?[1-9][0-9]{0,17}|0|'[ !#-&(-\[\]-~]*+'|True|False|None")
+_SIMPLE = re.compile(r"-?[1-9][0-9]{0,17}|0|'[ !#-&(-\[\]-~]*'|True|False|None")
 
 
 def canonical(text: str, *, max_chars: int = MAX_CHARS) -> str:

@@ -27,17 +27,19 @@ class NotLiteral(ValueError):
         self.reason = reason
 
 
-_DIGITS = r"[0-9](?:_?[0-9])*+"
+# No possessive quantifiers: Python 3.11.0 to 3.11.4 match some of them wrongly. Every text has one way to match at
+# most, so there is nothing to go back to.
+_DIGITS = r"[0-9](?:_?[0-9])*"
 _TOKEN = re.compile(
     rf"""
-    (?P<gap>(?:[ \t\f\n]++|\#[^\n]*+)*+)
-    (?:(?P<number>0[xX](?:_?[0-9a-fA-F])++|0[oO](?:_?[0-7])++|0[bB](?:_?[01])++
-        |(?:{_DIGITS}\.?+(?:{_DIGITS})?+|\.{_DIGITS})(?:[eE][+-]?+{_DIGITS})?+[jJ]?+)
-    |(?P<string>(?:[bB][rR]?+|[rR][bB]?+|[uU])?+
-        (?:'''(?:[^'\\]|\\.|'(?!''))*+'''|\"\"\"(?:[^"\\]|\\.|"(?!""))*+\"\"\"
-        |''(?!')|""(?!")|'(?!')(?:[^'\\\n]|\\.)++'|"(?!")(?:[^"\\\n]|\\.)++"))
+    (?P<gap>(?:[ \t\f\n]|\#[^\n]*)*)
+    (?:(?P<number>0[xX](?:_?[0-9a-fA-F])+|0[oO](?:_?[0-7])+|0[bB](?:_?[01])+
+        |(?:{_DIGITS}(?:\.(?:{_DIGITS})?)?|\.{_DIGITS})(?:[eE][+-]?{_DIGITS})?[jJ]?)
+    |(?P<string>(?:[bB][rR]?|[rR][bB]?|[uU])?
+        (?:'''(?:[^'\\]|\\.|'(?!''))*'''|\"\"\"(?:[^"\\]|\\.|"(?!""))*\"\"\"
+        |''(?!')|""(?!")|'(?!')(?:[^'\\\n]|\\.)+'|"(?!")(?:[^"\\\n]|\\.)+"))
     |(?P<op>[][(){{}},:+=-])
-    |(?P<name>[A-Za-z_][A-Za-z_0-9]*+)
+    |(?P<name>[A-Za-z_][A-Za-z_0-9]*)
     |\Z
     |(?P<bad>.))
     """,
