@@ -17,8 +17,8 @@ from azrl.tasks.unordered import suspected
 
 # A clock so coarse that both runs read the same, and what starts alike in every fresh process.
 BLIND = {"coarse clock", "garbage counts"}
-# These agree by luck at times, or where Python itself lies at a fixed address (Debian's). Of addresses only whole pages are drawn anew, so on one build of Python the order
-# of a few types in a set is always the same.
+# These agree by luck at times, or where Python itself lies at a fixed address (Debian's). Of addresses only whole
+# pages are drawn anew, so on one build of Python the order of a few types in a set is always the same.
 LUCK = {"id", "id bit", "two id bits", "hash bit of a string", "set.pop over three", "hash of a type", "hash of None",
         "order of types in a set"}  # fmt: skip
 
