@@ -43,7 +43,7 @@ test: $(TESTS)  ## all tests that need no GPU and no Docker
 test-docker: $(TESTS)  ## tests of the docker executor, as root on a Docker daemon of their own
 	PYTHONPATH=src OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE utils/with_docker.sh $(BIN)/python -m pytest -m "docker and not attacks" $(PYTEST_FLAGS)
 
-test-attacks: $(TESTS)  ## every attack on the sandbox in every environment: half an hour or more
+test-attacks: $(TESTS)  ## every attack on the sandbox in every environment: minutes
 	PYTHONPATH=src OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE utils/with_docker.sh $(BIN)/python -m pytest -m attacks $(PYTEST_FLAGS)
 
 lint: $(TESTS)  ## ruff (lint and format) and mypy

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-
-import pytest
 
 from azrl.executor import Job, Limits, Status, open_executor
 
@@ -33,18 +28,6 @@ def f(numbers):
             passed.append(number)
     return passed
 """
-
-
-@pytest.fixture(scope="module")
-def guest() -> Iterator[dict[str, ModuleType]]:
-    sys.path.insert(0, str(SANDBOX))
-    names = ("bpf", "kernel", "seccomp")
-    try:
-        yield {name: importlib.import_module(name) for name in names}
-    finally:
-        sys.path.remove(str(SANDBOX))
-        for name in names:
-            sys.modules.pop(name, None)
 
 
 def test_the_kernel_lets_through_what_is_listed_and_nothing_else(guest: dict[str, ModuleType]) -> None:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import errno
-import importlib
 import re
 import struct
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -66,19 +63,6 @@ REFUSED = (
     "clock_nanosleep", "clock_settime", "shmget", "msgget", "semget", "mq_open", "sched_setaffinity", "personality",
     "splice", "vmsplice", "process_madvise", "mlock", "mlockall", "pkey_mprotect", "memfd_secret", "reboot",
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def guest() -> Iterator[dict[str, ModuleType]]:
-    """The guest's own modules, imported by their short names as the server does."""
-    sys.path.insert(0, str(SANDBOX))
-    names = ("bpf", "kernel", "seccomp")
-    try:
-        yield {name: importlib.import_module(name) for name in names}
-    finally:
-        sys.path.remove(str(SANDBOX))
-        for name in names:
-            sys.modules.pop(name, None)
 
 
 def verdict(code: bytes, number: int, machine: str, arguments: tuple[int, ...] = (0, 0, 0)) -> int:

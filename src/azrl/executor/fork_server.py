@@ -12,7 +12,7 @@ from collections.abc import Collection
 
 from azrl.errors import UserError
 from azrl.executor.guest import ENVIRONMENT, guest_file
-from azrl.executor.layers import Layers, Promise
+from azrl.executor.layers import Promise
 from azrl.executor.server import ServerLost
 from azrl.executor.wire import REPLY, Ended, Reply
 
@@ -77,10 +77,7 @@ class ForkServer:
             return False
         except OSError as error:
             greeting = f"failed {type(error).__name__}: no greeting"
-        if not greeting.startswith("ready "):
-            reason = greeting.removeprefix("failed ") or "it ended at once"
-            raise UserError(f"the fork server did not start: {reason}")
-        self._promise.take(Layers.of_greeting(greeting.removeprefix("ready ")))
+        self._promise.greeted(greeting)
         return True
 
     def fileno(self) -> int:

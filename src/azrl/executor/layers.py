@@ -98,6 +98,14 @@ class Promise:
         self.minimum = tuple(minimum)
         self.kept: Layers | None = None
 
+    def greeted(self, greeting: str) -> None:
+        """Reads a server's first words: `ready` and its layers, which are taken in, or `failed` and why. Raises
+        UserError for a server that did not start (it said nothing, or why) or that holds too little."""
+        if not greeting.startswith("ready "):
+            reason = greeting.removeprefix("failed ") or "it ended at once"
+            raise UserError(f"the fork server did not start: {reason}")
+        self.take(Layers.of_greeting(greeting.removeprefix("ready ")))
+
     def take(self, layers: Layers) -> None:
         """Takes in what a server that has just started holds. Raises UserError if that is too little."""
         layers.require(self.minimum)

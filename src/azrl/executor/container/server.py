@@ -12,7 +12,7 @@ from azrl.executor.container import link
 from azrl.executor.container.box import Box
 from azrl.executor.container.link import Link, LinkLost, Mailbox
 from azrl.executor.guest import ENVIRONMENT
-from azrl.executor.layers import Layers, Promise
+from azrl.executor.layers import Promise
 from azrl.executor.server import Ended, ServerLost
 from azrl.executor.wire import REPLY, REQUEST, Reply
 
@@ -61,10 +61,7 @@ class ContainerServer:
             return False
         kind, body = frame
         greeting = body.decode(errors="replace") if kind == link.GREETING else ""
-        if not greeting.startswith("ready "):
-            reason = greeting.removeprefix("failed ") or "it ended at once"
-            raise UserError(f"the fork server did not start: {reason}")
-        self._promise.take(Layers.of_greeting(greeting.removeprefix("ready ")))
+        self._promise.greeted(greeting)
         return True
 
     def fileno(self) -> int:
