@@ -85,7 +85,7 @@ def draw_tasks(parts: Parts, count: int) -> list[Task]:
         return outputs_by(parts.executor)(jobs)
 
     drawn = executed(Random(0), (1, 2, 3, 4), execute, seen=set(held_out()), distinct=True)
-    return [tasks_of(*item)[KINDS[i % len(KINDS)]] for i, item in enumerate(islice(drawn, count))]
+    return [tasks_of(item)[KINDS[i % len(KINDS)]] for i, item in enumerate(islice(drawn, count))]
 
 
 def of_solver(parts: Parts, tasks: list[Task], prompts: int) -> Contender:

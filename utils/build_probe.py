@@ -27,11 +27,11 @@ def main() -> None:
     with open_executor("process") as executor:
         for item in executed(Random(SEED), BINS, outputs_by(executor), seen=set(), distinct=True):
             # Programs of one operation are the world's vocabulary: too few to spare, and all must be learnt.
-            if operations(item[0]) > 1:
-                found[item[1]].append(item)
+            if operations(item.program) > 1:
+                found[item.size].append(item)
             if all(len(items) >= PROGRAMS_PER_BIN for items in found.values()):
                 break
-    rows = [tasks_of(*found[b][i]) for i in range(PROGRAMS_PER_BIN) for b in BINS]
+    rows = [tasks_of(found[b][i]) for i in range(PROGRAMS_PER_BIN) for b in BINS]
     text = "".join(json.dumps(tasks[kind].to_json()) + "\n" for tasks in rows for kind in KINDS)
     FILE.write_bytes(gzip.compress(text.encode(), mtime=0))
     print(f"{len(rows)} programs, {len(rows) * len(KINDS)} items: {FILE.name}")

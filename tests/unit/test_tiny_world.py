@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import itertools
+import re
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from random import Random
@@ -13,8 +15,9 @@ import pytest
 from azrl.evals.items import held_out
 from azrl.executor import Job, Limits, Status
 from azrl.executor.mock import MockExecutor
-from azrl.models import corpus, programs
+from azrl.models import corpus, programs, warmstart
 from azrl.tasks import judge, normalise, policy
+from azrl.tasks.prompts.compact import Compact
 from azrl.tasks.types import Kind
 
 ALLOWED = (
@@ -130,41 +133,79 @@ def take(n: int, bins: Sequence[int] = (1, 2), seen: set[str] | None = None, **o
 
 def test_examples_are_true_and_worth_asking() -> None:
     examples = take(300, (1, 2, 3, 4))
-    outcomes = execute([(program, inputs) for program, _, inputs, _ in examples])
-    for (program, size, inputs, outputs), outcome in zip(examples, outcomes, strict=True):
-        assert tuple(outcome) == outputs
-        assert normalise.statements(program) == size
-        assert len(set(inputs)) == len(inputs) == len(outputs) == corpus.PAIRS
-        assert len(set(outputs)) > 1
-        assert outputs != inputs
-        assert all(len(output) <= corpus.MAX_VALUE_CHARS for output in outputs)
-    assert set(Counter(size for _, size, _, _ in examples)) == {1, 2, 3, 4}
+    outcomes = execute([(found.program, found.inputs) for found in examples])
+    for found, outcome in zip(examples, outcomes, strict=True):
+        assert tuple(outcome) == found.outputs
+        assert normalise.statements(found.program) == found.size
+        assert len(set(found.inputs)) == len(found.inputs) == len(found.outputs) == corpus.PAIRS
+        assert len(set(found.outputs)) > 1
+        assert found.outputs != found.inputs
+        assert all(len(output) <= corpus.MAX_VALUE_CHARS for output in found.outputs)
+        assert all(len(values) == found.size for values in found.values)
+    assert {found.size for found in examples} == {1, 2, 3, 4}
+
+
+def test_values_after_each_statement_are_those_of_the_programs_first_statements() -> None:
+    """Independent of how they are recorded: the program is cut after each statement and run."""
+    examples = [found for found in take(120, (2, 3, 4)) if "    else" not in found.program]
+    cuts, expected = [], []
+    for found in examples:
+        body = ast.parse(found.program).body[0].body  # type: ignore[attr-defined]
+        for i, statement in enumerate(body[:-1]):
+            name = re.findall(r"([xyz]) = ", ast.unparse(statement))[0]
+            kept = "\n".join(ast.unparse(kept) for kept in body[: i + 1])
+            cuts.append((f"def f(x):\n{textwrap.indent(kept, '    ')}\n    return {name}", found.inputs))
+            expected.append([values[i] for values in found.values])
+    assert [list(outputs) for outputs in execute(cuts)] == expected
+    assert len(cuts) > 150
+
+
+def test_worked_answers_are_judged_right_and_show_their_values() -> None:
+    """What the warm start shows: deduction forwards, abduction backwards, the answer on the last line."""
+    stream = warmstart.examples(Random(4), Compact(), execute, set())
+    kinds = Counter()
+    for prompt, completion in itertools.islice(stream, 300):
+        kind = {"deduce": Kind.DEDUCTION, "abduce": Kind.ABDUCTION}.get(prompt.partition("\n")[0])
+        if kind is None:
+            continue
+        _, program, text = re.fullmatch(
+            r"(.*?)\n(def f.*)\n(?:in|out) (.*)\n(?:in|out) ", prompt, re.S
+        ).groups()  # type: ignore[union-attr]
+        lines = completion.split("\n")
+        assert len(lines) == normalise.statements(program)
+        answer = Compact().parse_answer(kind, completion)
+        assert answer == lines[-1]
+        argument, output = (text, answer) if kind is Kind.DEDUCTION else (answer, text)
+        assert list(execute([(program, [argument])])[0]) == [output]
+        kinds[kind] += 1
+    assert min(kinds.values()) > 50
 
 
 def test_nothing_that_is_held_out_is_ever_shown() -> None:
     refused = set(held_out())
-    shown = {normalise.program_key(program) for program, *_ in take(600, seen=refused)}
+    shown = {normalise.program_key(found.program) for found in take(600, seen=refused)}
     assert not shown & held_out()
     assert refused == held_out()
-    free = {normalise.program_key(program) for program, *_ in take(600)}
+    free = {normalise.program_key(found.program) for found in take(600)}
     assert free & held_out()  # the grammar does draw them
 
 
 def test_distinct_examples_join_what_was_seen() -> None:
     seen: set[str] = set()
-    keys = [normalise.program_key(program) for program, *_ in take(200, (1, 2, 3), seen, distinct=True)]
+    keys = [normalise.program_key(found.program) for found in take(200, (1, 2, 3), seen, distinct=True)]
     assert len(set(keys)) == 200
     assert set(keys) <= seen
 
 
 def test_one_program_gives_one_task_of_each_kind() -> None:
-    [(program, size, inputs, outputs)] = take(1)
-    tasks = corpus.tasks_of(program, size, inputs, outputs)
+    [found] = take(1)
+    program, inputs, outputs = found.program, found.inputs, found.outputs
+    tasks = corpus.tasks_of(found)
     assert list(tasks) == list(Kind)
     for kind in (Kind.ABDUCTION, Kind.DEDUCTION):
         assert (tasks[kind].inputs, tasks[kind].outputs) == (inputs[:1], outputs[:1])
     assert (tasks[Kind.INDUCTION].inputs, tasks[Kind.INDUCTION].shown) == (inputs, 3)
-    assert {(t.kind, t.program, t.bin) for t in tasks.values()} == {(k, program, size) for k in Kind}
+    assert {(t.kind, t.program, t.bin) for t in tasks.values()} == {(k, program, found.size) for k in Kind}
 
 
 def test_a_program_that_fails_on_one_input_is_drawn_again() -> None:
@@ -174,5 +215,5 @@ def test_a_program_that_fails_on_one_input_is_drawn_again() -> None:
         ]
 
     found = corpus.executed(Random(3), (1,), failing, seen=set(), distinct=False)
-    assert not any("sorted" in program for program, *_ in itertools.islice(found, 200))
-    assert any("sorted" in program for program, *_ in take(200, (1,)))
+    assert not any("sorted" in item.program for item in itertools.islice(found, 200))
+    assert any("sorted" in item.program for item in take(200, (1,)))

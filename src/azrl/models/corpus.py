@@ -5,8 +5,10 @@ Programs come from the seeded grammar; every output comes from the executor that
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
+from typing import NamedTuple
 
 from azrl.models import programs
 from azrl.tasks.normalise import program_key
@@ -19,10 +21,24 @@ MAX_VALUE_CHARS = 24
 _BLOCK = 512
 
 
+class Executed(NamedTuple):
+    """A program of `size` statements with `PAIRS` inputs. `values[i]`: canonical texts of the values after each
+    statement for `inputs[i]`, what it returns last."""
+
+    program: str
+    size: int
+    inputs: tuple[str, ...]
+    values: tuple[tuple[str, ...], ...]
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return tuple(values[-1] for values in self.values)
+
+
 def executed(
     rng: Random, bins: Sequence[int], execute: Execute, *, seen: set[str], distinct: bool
-) -> Iterator[tuple[str, int, tuple[str, ...], tuple[str, ...]]]:
-    """Endless (program, bin, inputs, outputs) with `PAIRS` distinct inputs, in the order of `bins`, repeated.
+) -> Iterator[Executed]:
+    """Endless executed programs of the sizes in `bins`, in that order, repeated.
 
     Refused and drawn again: programs whose key is in `seen`, that fail on an input, whose outputs are all alike
     or all equal to the inputs, or longer than `MAX_VALUE_CHARS`. With `distinct`, every key that is yielded
@@ -37,26 +53,57 @@ def executed(
             while len(drawn) < PAIRS:
                 drawn[programs.argument(rng, kind)] = None
             block.append((source, size, tuple(drawn)))
-        outcomes = execute([(source, inputs) for source, _, inputs in block])
+        outcomes = execute([(stepped(source), inputs) for source, _, inputs in block])
         for (source, size, inputs), outputs in zip(block, outcomes, strict=True):
-            proven = tuple(o for o in outputs if o is not None and len(o) <= MAX_VALUE_CHARS)
-            if len(proven) < PAIRS or len(set(proven)) == 1 or proven == inputs:
+            if any(output is None for output in outputs):
+                continue
+            values = tuple(tuple(map(repr, ast.literal_eval(output or ""))) for output in outputs)
+            found = Executed(source, size, inputs, values)
+            if any(len(o) > MAX_VALUE_CHARS for o in found.outputs):
+                continue
+            if len(set(found.outputs)) == 1 or found.outputs == inputs:
                 continue
             key = program_key(source)
             if key in seen:
                 continue
             if distinct:
                 seen.add(key)
-            yield source, size, inputs, proven
+            yield found
 
 
-def tasks_of(program: str, size: int, inputs: Sequence[str], outputs: Sequence[str]) -> dict[Kind, Task]:
+def stepped(source: str) -> str:
+    """The same program of the tiny world, returning the list of what each statement assigned and what it returned.
+
+    A loop or conditional counts as one statement: the value that its variable has after it."""
+    tree = ast.parse(source)
+    function = tree.body[0]
+    assert isinstance(function, ast.FunctionDef)
+    *steps, last = function.body
+    assert isinstance(last, ast.Return)
+    assert last.value is not None
+    body: list[ast.stmt] = []
+    for i, step in enumerate(steps):
+        body += [step, *ast.parse(f"s{i} = {_assigned(step)}").body]
+    kept: list[ast.expr] = [ast.Name(f"s{i}", ast.Load()) for i in range(len(steps))]
+    function.body = [*body, ast.Return(ast.List([*kept, last.value], ast.Load()))]
+    return ast.unparse(ast.fix_missing_locations(tree))
+
+
+def _assigned(statement: ast.stmt) -> str:
+    """The one variable that a statement of the tiny world assigns."""
+    while isinstance(statement, (ast.If, ast.For)):
+        statement = statement.body[0]
+    assert isinstance(statement, ast.Assign)
+    assert isinstance(statement.targets[0], ast.Name)
+    return statement.targets[0].id
+
+
+def tasks_of(found: Executed) -> dict[Kind, Task]:
     """The three tasks of one executed program: first pair for abduction and deduction, half shown for induction."""
+    program, size, inputs, outputs = found.program, found.size, found.inputs, found.outputs
     pair = {"program": program, "inputs": (inputs[0],), "outputs": (outputs[0],), "bin": size}
     return {
         Kind.ABDUCTION: Task(Kind.ABDUCTION, **pair),  # type: ignore[arg-type]
         Kind.DEDUCTION: Task(Kind.DEDUCTION, **pair),  # type: ignore[arg-type]
-        Kind.INDUCTION: Task(
-            Kind.INDUCTION, program, tuple(inputs), tuple(outputs), shown=len(inputs) // 2, bin=size
-        ),
+        Kind.INDUCTION: Task(Kind.INDUCTION, program, inputs, outputs, shown=len(inputs) // 2, bin=size),
     }

@@ -1,6 +1,8 @@
 """The compact template: a few marker words a prompt, for tiny models that read every character.
 
-Deduction ends with `out `, abduction with `in `, induction with `new`; the completion is the bare answer. A spec's
+Deduction ends with `out `, abduction with `in `, induction with `new`. The last line of the completion is the answer
+(for induction the whole completion). The lines before it are working: the value after each statement, forwards from
+the input (deduction) or backwards from the output (abduction), which the model is free to write or not. A spec's
 difficulty is a tally (`|||` asks for three statements), so that longer programs extend a pattern that the model
 has seen instead of naming a number that it has not.
 """
@@ -51,13 +53,16 @@ class Compact:
         return f"induce\n{note}" + "".join(f"in {i}\nout {o}\n" for i, o in pairs) + "new\n"
 
     def parse_answer(self, kind: Kind, text: str) -> str:
-        """The completion itself; Malformed when empty, or when an induction answer defines no `f`."""
+        """The last line; for induction the whole text, Malformed when it defines no `f`. Empty text is Malformed."""
         answer = text.strip()
         if not answer:
             raise Malformed("empty")
-        if kind is Kind.INDUCTION:
-            if not answer.startswith("def f("):
-                raise Malformed("no_program")
-        elif "\n" in answer:
-            raise Malformed("several_lines")
+        if kind is not Kind.INDUCTION:
+            return answer.rpartition("\n")[2]
+        if not answer.startswith("def f("):
+            raise Malformed("no_program")
         return answer
+
+    def worked(self, kind: Kind, argument: str, values: Sequence[str]) -> str:
+        """A right completion with all its working. `values`: the literal after each statement, the output last."""
+        return "\n".join(values if kind is Kind.DEDUCTION else (*reversed(values[:-1]), argument))
