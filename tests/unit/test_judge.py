@@ -4,6 +4,7 @@ import ast
 import random
 import string
 import time
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
@@ -224,6 +225,20 @@ def _mutated(rng: random.Random, text: str) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "piece",
+    ["'''\\", "'''a\\", '"""\\', "'\\", "b'''", "#'''", "1_", " \n", "[", "'a", "'a\n", "rb''", "#\n", "0x"],
+)  # fmt: skip
+def test_time_is_linear_in_the_text(piece: str) -> None:
+    """What makes a reader go back and forth: strings never closed, escapes, comments, half numbers. The longest
+    text that is read takes some milliseconds, where a quadratic reader needs a third of a second."""
+    text = (piece * 8192)[:8192]
+    start = time.thread_time()
+    with suppress(NotLiteral):
+        judge.canonical(text)
+    assert time.thread_time() - start < 0.05
+
+
 def test_no_answer_of_100000_crashes_or_takes_50_ms():
     """Grammar-made, mutated and random answers, up to and over the longest that is read."""
     rng = random.Random(0)

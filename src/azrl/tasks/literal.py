@@ -69,20 +69,14 @@ class Reader:
         if _SURROGATE.search(text):
             raise NotLiteral("character")
         text = text.replace("\r\n", "\n").replace("\r", "\n").strip(" \t\f\n")
-        self.tokens = _TOKEN.findall(text)
-        if len(self.tokens) > 1 and not any(self.tokens[-2][1:]):
-            self.tokens.pop()  # a last comment matches as an end of its own
-        if len(self.tokens) > MAX_TOKENS:
-            raise NotLiteral("too_many")
+        self.tokens = _tokens(text)
         self._check_lexical(1 if in_call else 0)
         self.at = -1
         self.advance()
 
     def _check_lexical(self, depth: int) -> None:
-        """Refuse strange characters, deep nesting and, at depth 0, line breaks."""
-        for gap, number, _, op, _, bad in self.tokens:
-            if bad:
-                raise NotLiteral("character")
+        """Refuse deep nesting, too many digits and, at depth 0, line breaks."""
+        for gap, number, _, op, _ in self.tokens:
             if depth == 0 and "\n" in gap:
                 raise NotLiteral("syntax")
             if len(number) > MAX_DIGITS:
@@ -96,7 +90,7 @@ class Reader:
 
     def advance(self) -> None:
         self.at += 1
-        _, self.number, self.string, self.op, self.name, _ = self.tokens[self.at]
+        _, self.number, self.string, self.op, self.name = self.tokens[self.at]
 
     def finish(self) -> None:
         if self.at != len(self.tokens) - 1:
@@ -227,6 +221,22 @@ class Reader:
         if len({type(part) for part in parts}) > 1:
             raise NotLiteral("syntax")
         return parts[0][:0].join(parts)  # type: ignore[arg-type]
+
+
+def _tokens(text: str) -> list[tuple[str, ...]]:
+    """(gap, number, string, op, name) of each token and of the end. The first strange character ends the search: after
+    a string that is never closed, every further quote would read the rest of the text again."""
+    tokens = []
+    for found in _TOKEN.finditer(text):
+        *token, bad = found.groups("")
+        if bad:
+            raise NotLiteral("character")
+        tokens.append(tuple(token))
+        if len(tokens) > MAX_TOKENS:
+            raise NotLiteral("too_many")
+        if not any(token[1:]):
+            break
+    return tokens
 
 
 def _hashed(kind: Any, items: Any) -> Any:
