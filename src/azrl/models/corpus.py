@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from azrl.models import programs
 from azrl.tasks.normalise import program_key
@@ -22,8 +22,8 @@ _BLOCK = 512
 
 
 class Executed(NamedTuple):
-    """A program of `size` statements with `PAIRS` inputs. `values[i]`: canonical texts of the values after each
-    statement for `inputs[i]`, what it returns last."""
+    """A program of `size` statements with `PAIRS` inputs. `values[i]`: canonical texts of what each operation gave
+    for `inputs[i]`, what it returns last."""
 
     program: str
     size: int
@@ -71,31 +71,42 @@ def executed(
             yield found
 
 
-def stepped(source: str) -> str:
-    """The same program of the tiny world, returning the list of what each statement assigned and what it returned.
+_OPERATIONS = (ast.BinOp, ast.Call, ast.Compare, ast.Subscript)
 
-    A loop or conditional counts as one statement: the value that its variable has after it."""
+
+class _Recorded(ast.NodeTransformer):
+    """Wraps operations, and whatever is assigned or returned, in a call of `record`. What a comprehension does inside
+    and the `range` of a loop do not count."""
+
+    def visit(self, node: ast.AST) -> Any:
+        if isinstance(node, ast.ListComp):
+            return _record(node)
+        self.generic_visit(node)
+        if isinstance(node, ast.Assign | ast.Return) and node.value and not _is_call(node.value, "record"):
+            node.value = _record(node.value)
+        if isinstance(node, _OPERATIONS) and not _is_call(node, "range"):
+            return _record(node)
+        return node
+
+
+def _record(node: ast.expr) -> ast.Call:
+    return ast.Call(ast.Name("record", ast.Load()), [node], [])
+
+
+def _is_call(node: ast.expr, name: str) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
+
+
+def stepped(source: str) -> str:
+    """The same program of the tiny world, returning the list of what each of its operations gave, in the order in
+    which they ran (a loop's once an iteration), and at the end what it returned."""
     tree = ast.parse(source)
     function = tree.body[0]
     assert isinstance(function, ast.FunctionDef)
-    *steps, last = function.body
-    assert isinstance(last, ast.Return)
-    assert last.value is not None
-    body: list[ast.stmt] = []
-    for i, step in enumerate(steps):
-        body += [step, *ast.parse(f"s{i} = {_assigned(step)}").body]
-    kept: list[ast.expr] = [ast.Name(f"s{i}", ast.Load()) for i in range(len(steps))]
-    function.body = [*body, ast.Return(ast.List([*kept, last.value], ast.Load()))]
+    *steps, last = (_Recorded().visit(statement) for statement in function.body)
+    recorder = ast.parse("values = []\ndef record(value):\n    values.append(value)\n    return value").body
+    function.body = [*recorder, *steps, ast.Expr(last.value), ast.Return(ast.Name("values", ast.Load()))]
     return ast.unparse(ast.fix_missing_locations(tree))
-
-
-def _assigned(statement: ast.stmt) -> str:
-    """The one variable that a statement of the tiny world assigns."""
-    while isinstance(statement, (ast.If, ast.For)):
-        statement = statement.body[0]
-    assert isinstance(statement, ast.Assign)
-    assert isinstance(statement.targets[0], ast.Name)
-    return statement.targets[0].id
 
 
 def tasks_of(found: Executed) -> dict[Kind, Task]:
