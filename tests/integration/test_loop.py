@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from threading import Event
 
 import numpy as np
 import pytest
@@ -308,62 +307,6 @@ def test_what_the_learner_says_of_two_updates_is_joined_and_hides_nothing(tmp_pa
     assert step.metrics["trained/tokens"] == sum(len(s.token_ids) for part in taken for s in part)
     assert step.metrics["loss"] == pytest.approx((2 * few + 4 * many) / (few + many))
     assert step.metrics["ratio_max"] == 3.0
-
-
-def test_the_sandbox_works_while_the_model_does_and_nothing_waits_too_early(tmp_path: Path) -> None:
-    """Each thing that the sandbox is given is held back until the model does what can be done before it is needed."""
-    did = {name: Event() for name in ("propose", "practise", "try new tasks", "update")}
-    stuck: list[str] = []
-    old: set[str] = set()
-    playing = False
-
-    def held_until(name: str) -> None:
-        if playing and not did[name].wait(20):
-            stuck.append(name)
-
-    def policy(prompt: str, u: float, k: int) -> str:
-        new = "try new tasks" if did["practise"].is_set() and prompt not in old else "practise"
-        did["propose" if prompt.startswith("propose") else new].set()
-        try:
-            return respond(prompt, u, 0.5)
-        except KeyError:  # the script knows no composites
-            return "1"
-
-    class Sandbox(MockExecutor):
-        """Holds the drafts: composites until proposals are written, these until the model practises."""
-
-        trials = 0
-
-        def run(self, jobs: Sequence[Job]) -> list[Result]:
-            if playing and jobs and jobs[0].fresh:
-                self.trials += 1
-                held_until("propose" if self.trials == 1 else "practise")
-            return super().run(jobs)
-
-    chosen = settings(selfplay={"practise_first": True, "composites": 12})
-    with opened(tmp_path, chosen, policy, sandbox := Sandbox()) as play:
-        play.seed()
-        old |= {play.parts.solver.prompt(e.task) for e in every_entry(play)}
-        judge, learn = play.parts.solver.judge, play.parts.learner.update
-
-        def judged_late(answered: Sequence) -> list:
-            held_until("try new tasks" if answered[0][1] in old else "update")
-            return judge(answered)
-
-        def update(samples: Sequence, *, seed: int, progress: float = 0.0) -> dict[str, float]:
-            did["update"].set()
-            return learn(samples, seed=seed, progress=progress)
-
-        play.parts.solver.judge = judged_late  # type: ignore[method-assign]
-        play.parts.learner.update = update  # type: ignore[method-assign]
-        for event in did.values():
-            event.clear()
-        playing = True
-        step = play.step(1)
-    assert stuck == []
-    assert sandbox.trials == 2
-    assert step.metrics["composites/tried"] > 0 < step.metrics["composites/admitted"]
-    assert [len(part) > 0 for part in play.updates] == [True, True]
 
 
 def test_the_state_of_the_loop_survives_json(tmp_path: Path) -> None:
