@@ -4,7 +4,8 @@
 
 Every honest job has an answer of its own that this process computes itself; every hostile one has the statuses it
 may end in. Memory growth is this process's, and the most of a server's that is not killed meanwhile, from a tenth of
-the way to the end: before that, caches fill. Exit code 1 if anything is amiss.
+the way to the end: before that, caches fill. A line every five seconds says how far it is. Exit code 1 if anything
+is amiss.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
@@ -24,6 +25,29 @@ from azrl.executor import Job, Status, open_executor
 from azrl.executor.pooled import PooledExecutor
 
 MAX_GROWTH_MB = 5.0
+TELL_EVERY_S = 5.0
+
+
+class Progress:
+    """Every few seconds a line: how many of `jobs` are done, how fast since the last line, and what went wrong."""
+
+    def __init__(
+        self, jobs: int, tell: Callable[[str], object], now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._jobs, self._tell, self._now = jobs, tell, now
+        self._told_at, self._told = now(), 0
+
+    def at(self, done: int, killed: int, wrong: int, infra: int) -> None:
+        """So far this many jobs are done, servers killed, answers wrong, jobs without a verdict."""
+        seconds = self._now() - self._told_at
+        if seconds < TELL_EVERY_S:
+            return
+        rate = (done - self._told) / seconds
+        self._told_at, self._told = self._told_at + seconds, done
+        self._tell(
+            f"{done:,} of {self._jobs:,} jobs ({done / self._jobs:.0%}), {rate:,.0f} a second, "
+            f"{killed} servers killed, {wrong} wrong, {infra} without a verdict"
+        )
 
 
 def resident_mb(pid: int | str) -> float:
@@ -51,8 +75,14 @@ def descendants(pid: int) -> list[int]:
     return [below for child in children_of(pid) for below in (child, *descendants(child))]
 
 
+def say(line: str) -> None:
+    """Standard error, at once: the result on standard output stays clean."""
+    print(line, file=sys.stderr, flush=True)
+
+
 def soak(jobs: int, hostile: float, workers: int, kill_every_s: float, seed: int) -> dict[str, float]:
     """Run it; counts and sizes by name."""
+    progress = Progress(jobs, say)
     before, others = descriptors(), set(descendants(os.getpid()))
     seen = bytearray(jobs)
     wrong = doubled = infra = done = hostiles = 0
@@ -78,8 +108,9 @@ def soak(jobs: int, hostile: float, workers: int, kill_every_s: float, seed: int
                     infra += 1
                 elif not as_expected(result, fate):  # type: ignore[arg-type]
                     wrong += 1
-                    print(f"wrong: job {index} wanted {fate}, got {result}", file=sys.stderr)
+                    say(f"wrong: job {index} wanted {fate}, got {result}")
                 done += 1
+                progress.at(done, len(killed), wrong, infra)
                 if done == max(jobs // 10, 1):
                     first_mb, servers = resident_mb("self"), sizes(executor)
         last_mb = resident_mb("self")

@@ -172,6 +172,18 @@ def test_a_short_soak(tmp_path: Path) -> None:
     assert outcome["hostile"] > 100
 
 
+def test_the_soak_says_how_far_it_is() -> None:
+    times = iter((100.0, 101.0, 104.9, 105.0, 109.9, 115.0))
+    lines: list[str] = []
+    progress = soak.Progress(1_000_000, lines.append, lambda: next(times))
+    for done in (700, 2900, 3000, 5000, 250_000):
+        progress.at(done, 2, 0, 1)
+    assert lines == [
+        "3,000 of 1,000,000 jobs (0%), 600 a second, 2 servers killed, 0 wrong, 1 without a verdict",
+        "250,000 of 1,000,000 jobs (25%), 24,700 a second, 2 servers killed, 0 wrong, 1 without a verdict",
+    ]
+
+
 def test_the_soak_can_fail() -> None:
     [(job, expected)] = soak_jobs(1, 0.0, 0)
     with opened() as executor:

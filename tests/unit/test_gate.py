@@ -158,6 +158,24 @@ def test_duplicates_by_program_input_and_behaviour():
     assert outcome(draft(same), known=verdict.fingerprint.__eq__) == ("admitted", "")
 
 
+def test_of_drafts_from_several_screenings_the_first_proved_stays():
+    renamed = "def f(a):\n    b = a[::-1]\n    return b + [7]"
+    gate = Gate(GateLimits())
+    early = gate.screen([draft(REVERSE), draft("x = (")])
+    late = gate.screen([draft(ADD, "1, 2"), draft(renamed), draft(renamed)])
+    together = [*late, *early]
+    asked = [execution for candidate in together for execution in candidate.executions]
+    verdicts = gate.prove(together, run_here(asked))
+    assert [(v.draft, v.reason, v.detail) for v in verdicts] == [
+        (draft(ADD, "1, 2"), "admitted", ""),
+        (draft(renamed), "admitted", ""),
+        (draft(renamed), "duplicate", "task"),
+        (draft(REVERSE), "duplicate", "behaviour"),
+        (draft("x = ("), "parse", "program:syntax"),
+    ]
+    assert [len(candidate.executions) for candidate in together] == [3, 3, 0, 3, 0]
+
+
 def test_scant_behaviour_names_no_program():
     """Both take None alone, so nothing shows that they differ elsewhere."""
     one, two = "def f(x):\n    return [x]", "def f(x):\n    return [x] * 1"

@@ -12,6 +12,7 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -288,6 +289,7 @@ class TaskBuffer:
         return [_task(self._query("SELECT json FROM task WHERE row = ?", row)[0][0]) for row in rows]
 
 
+@lru_cache(maxsize=1 << 12)
 def _task(text: str) -> Task:
     return Task.from_json(json.loads(text))
 

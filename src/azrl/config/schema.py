@@ -191,7 +191,7 @@ class Selfplay(Section):
     practise: NonNegativeInt = 16
     """Buffer tasks practised a step, besides the newly admitted ones."""
     practise_first: bool = False
-    """Update on the practised tasks while the sandbox still runs the drafts: two updates a step, each with
+    """Update on the practised tasks while the sandbox judges the attempts at new ones: two updates a step, each with
     statistics of its own. Hardly anything waits for the sandbox then. Needs `solver_rollouts: reuse`."""
     max_new_tasks: PositiveInt = 32
     """Most newly admitted tasks solved in the step that admits them; the rest wait in the buffer."""

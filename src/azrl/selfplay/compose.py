@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ from azrl.tasks.prompts import build_template
 from azrl.tasks.prompts.base import Template
 from azrl.tasks.types import Kind
 
-_SYNC_PROBES = 9
+_SYNC_PROBES, _SYNC_TOKENS = 9, 24
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def composed(config: Config, policy: Policy, buffer: TaskBuffer, clock: Clock) -
         executor = stack.enter_context(
             open_configured_executor(config, serves_real_model=policy.serves_real_model)
         )
-        pool = stack.enter_context(ThreadPoolExecutor(2, thread_name_prefix="judge"))
+        pool = stack.enter_context(ThreadPoolExecutor(4, thread_name_prefix="judge"))
         stack.callback(policy.engine.close)
         limits = job_limits(config)
         curriculum = build_curriculum(
@@ -174,16 +174,20 @@ def composed(config: Config, policy: Policy, buffer: TaskBuffer, clock: Clock) -
         )
 
 
-def _sync_probes(policy: Policy) -> list[tuple[list[int], list[int]]]:
-    """Texts on which engine and learner must agree: frozen prompts and their answers."""
-    probes = []
-    for task in load_probe()[:_SYNC_PROBES]:
-        prompt = policy.encode(policy.template.solve(task))
+def _sync_probes(policy: Policy) -> list[tuple[Sequence[int], Sequence[int]]]:
+    """Texts on which engine and learner must agree: the ends of frozen prompts with their answers, the second half
+    of each after the first. They are equally long and begin differently, so that one pass reads them all."""
+    probes: dict[Sequence[int], Sequence[int]] = {}
+    half = _SYNC_TOKENS // 2
+    for task in load_probe():
         answer = {
             Kind.DEDUCTION: task.outputs[0],
             Kind.ABDUCTION: task.inputs[0],
             Kind.INDUCTION: task.program,
         }
-        whole = policy.encode(policy.template.solve(task) + answer[task.kind])
-        probes.append((prompt, whole[len(prompt) :] or whole[-1:]))
-    return probes
+        text = policy.encode(policy.template.solve(task) + answer[task.kind])[-_SYNC_TOKENS:]
+        if len(text) == _SYNC_TOKENS:
+            probes.setdefault(tuple(text[:half]), text[half:])
+        if len(probes) == _SYNC_PROBES:
+            break
+    return list(probes.items())

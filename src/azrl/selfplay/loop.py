@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from azrl.buffer import TaskBuffer
 from azrl.config.schema import Config
@@ -24,8 +24,8 @@ from azrl.selfplay.proposer import Proposal, Proposer, parse_arm
 from azrl.selfplay.solver import Group, Solver
 from azrl.selfplay.sync import Sync
 from azrl.selfplay.teacher import Clock, Lesson, Teacher, together
-from azrl.tasks.gate import Execution, Gate, Observation, Reason, Verdict
-from azrl.tasks.types import Kind, Task
+from azrl.tasks.gate import Candidate, Gate, Observation, Reason, Verdict
+from azrl.tasks.types import Draft, Kind, Task
 
 # Programs over which the unique rate is measured. Induction proposes no program of its own, so it does not count.
 _RECENT = 512
@@ -54,13 +54,29 @@ class Parts:
     clock: Clock
 
 
+class _Trial(NamedTuple):
+    """Drafts that the sandbox runs."""
+
+    candidates: list[Candidate]
+    running: Future[list[Observation]]
+
+
 @dataclass
-class _Round:
-    """What one step's proposals came to."""
+class _Drafted:
+    """One step's drafts while the sandbox runs them: what the model wrote, and composites."""
 
     proposals: list[Proposal]
-    verdicts: dict[int, Verdict] = field(default_factory=dict)
-    composites: list[Verdict] = field(default_factory=list)
+    written: _Trial
+    composites: _Trial
+
+
+@dataclass
+class _Round:
+    """What one step's drafts came to; `verdicts` by the place among `proposals`."""
+
+    proposals: list[Proposal]
+    verdicts: dict[int, Verdict]
+    composites: list[Verdict]
 
     @property
     def admitted(self) -> list[Task]:
@@ -83,7 +99,7 @@ class SelfPlay:
         settings, counts = self.parts.config.selfplay, Counter[str]()
         for i in range(settings.seed_batch_factor):
             with self.parts.buffer.transaction():
-                played = self._propose(step=-i - 1, meanwhile=lambda: None)
+                played = self._admit(self._propose(step=-i - 1))
                 self._store(played, step=0)
             counts.update(v.reason for v in played.verdicts.values())
         return counts
@@ -94,24 +110,21 @@ class SelfPlay:
         p, settings = self.parts, self.parts.config.selfplay
         teach = partial(self._teacher.teach, step=step, progress=progress, novelty_weight=self.novelty_weight)
         with p.buffer.transaction():
-            lessons: list[Lesson] = []
-            practice: list[Future[list[Group]]] = []
-            groups: list[Group] = []
-
-            def meanwhile() -> None:
-                practice.extend(self._attempt(self._practice(step), step))
-                if settings.practise_first:
-                    groups.extend(self._judged(practice))
-                    lessons.append(teach([], {}, groups, groups))
-
-            played = self._propose(step, meanwhile)
+            # The sandbox is given work as soon as there is some, and its results are asked for as late as can be:
+            # it runs drafts while practice is generated, and judges each batch of answers during what follows it.
+            drafted = self._propose(step)
+            practice = self._attempt(self._practice(step), step)
+            played = self._admit(drafted)
             attempted = self._attempt(played.admitted[: settings.max_new_tasks], step)
+            groups = self._judged(practice)
+            lessons: list[Lesson] = []
             if settings.practise_first:
+                lessons.append(teach([], {}, groups, groups))
                 new = self._judged(attempted)
                 lessons.append(teach(played.proposals, played.verdicts, new, new))
                 groups += new
             else:
-                groups += self._judged([*practice, *attempted])
+                groups += self._judged(attempted)
                 trained = groups
                 if settings.solver_rollouts == "fresh":
                     trained = self._judged(
@@ -156,28 +169,33 @@ class SelfPlay:
         self.parts.baseline.load_state_dict(state["baseline"])
         self.parts.curriculum.load_state_dict(state["curriculum"])
 
-    def _propose(self, step: int, meanwhile: Callable[[], None]) -> _Round:
-        """Draft, and admit what the sandbox proves; `meanwhile` is done on this core while it runs the drafts."""
+    def _propose(self, step: int) -> _Drafted:
+        """Composites, which need no model, and then proposals, each given to the sandbox at once."""
         p, settings = self.parts, self.parts.config.selfplay
-        arms = p.sampler.draw(step, settings.batch_size)
-        requests, asked = p.proposer.requests(arms, step)
+        quota = p.sampler.draw(step, settings.composites, purpose="composites")
+        composites = self._try(p.composer.drafts(quota, step))
+        requests, asked = p.proposer.requests(p.sampler.draw(step, settings.batch_size), step)
         with p.clock.phase("generate"):
             completions = p.engine.generate(requests)
-        played = _Round(p.proposer.read(asked, requests, completions))
-        parsed = [i for i, proposal in enumerate(played.proposals) if proposal.draft is not None]
+        proposals = p.proposer.read(asked, requests, completions)
+        return _Drafted(proposals, self._try(q.draft for q in proposals if q.draft is not None), composites)
 
-        def execute(executions: Sequence[Execution]) -> list[Observation]:
-            running = p.pool.submit(observe, p.executor, p.limits, executions)
-            meanwhile()
-            with p.clock.phase("gate"):
-                return running.result()
+    def _try(self, drafts: Iterable[Draft]) -> _Trial:
+        p = self.parts
+        candidates = p.gate.screen(list(drafts), p.buffer.known)
+        executions = [execution for candidate in candidates for execution in candidate.executions]
+        return _Trial(candidates, p.pool.submit(observe, p.executor, p.limits, executions))
 
-        drafts = [d for i in parsed if (d := played.proposals[i].draft) is not None]
-        drafts += p.composer.drafts(p.sampler.draw(step, settings.composites, purpose="composites"), step)
-        verdicts = [self._askable(verdict) for verdict in p.gate.admit(drafts, execute, p.buffer.known)]
-        played.verdicts = dict(zip(parsed, verdicts, strict=False))
-        played.composites = verdicts[len(parsed) :]
-        return played
+    def _admit(self, drafted: _Drafted) -> _Round:
+        """Wait for the sandbox. Proposals come first: a composite that behaves as one of them is the duplicate."""
+        p, trials = self.parts, (drafted.written, drafted.composites)
+        with p.clock.phase("gate"):
+            observations = [found for trial in trials for found in trial.running.result()]
+        candidates = [candidate for trial in trials for candidate in trial.candidates]
+        verdicts = [self._askable(verdict) for verdict in p.gate.prove(candidates, observations)]
+        parsed = [i for i, proposal in enumerate(drafted.proposals) if proposal.draft is not None]
+        by_place = dict(zip(parsed, verdicts, strict=False))
+        return _Round(drafted.proposals, by_place, verdicts[len(parsed) :])
 
     def _askable(self, verdict: Verdict) -> Verdict:
         """A task whose question is longer than a prompt may be could never be asked: it is too large."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 from azrl.engine.base import Completion, Engine, Request
 from azrl.executor import Executor, Job, Limits, Result, Status
@@ -137,7 +136,7 @@ class Solver:
 
     def _is_held_out(self, program: str) -> bool:
         try:
-            return bool(self._held_out) and _key(program) in self._held_out
+            return bool(self._held_out) and program_key(program) in self._held_out
         except Unparsable:
             return False
 
@@ -155,11 +154,6 @@ class Solver:
             return None, error.reason
         except judge.NotLiteral:
             return None, "not_literal"
-
-
-@lru_cache(maxsize=1 << 16)
-def _key(program: str) -> str:
-    return program_key(program)
 
 
 def _verdict(task: Task, completion: Completion, answer: str, result: Result, position: int) -> Attempt:

@@ -42,9 +42,9 @@ def composite(first: str, second: str) -> str:
         or arguments.kwarg
     ):
         raise NotComposable("the second must take one argument")
-    handover = ast.Assign([ast.Name(arguments.args[0].arg, ast.Store())], last.value)
+    handover = ast.Assign([ast.Name(arguments.args[0].arg, ast.Store())], last.value, lineno=last.lineno)
     outer.body = [*outer.body[:-1], handover, *inner.body]
-    return ast.unparse(ast.fix_missing_locations(ast.Module([*before, *more, outer], type_ignores=[])))
+    return ast.unparse(ast.Module([*before, *more, outer], type_ignores=[]))
 
 
 def _parts(program: str) -> tuple[list[ast.stmt], ast.FunctionDef]:

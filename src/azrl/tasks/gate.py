@@ -1,10 +1,10 @@
 """Admits proposals: a staged check in which every refusal has a reason code.
 
-Size, syntax, policy, held-out, duplicate and leak come first and cost no execution; then all drafts that are
-left run in one batch, each in `variants` fresh interpreters, and what they return decides the rest. A strict
-gate is what keeps self-play stable ("Survive or Collapse", arXiv 2605.22217).
+Size, syntax, policy, held-out, duplicate and leak come first and cost no execution; then each draft that is left
+runs in `variants` fresh interpreters, and what they return decides the rest. A strict gate is what keeps self-play
+stable ("Survive or Collapse", arXiv 2605.22217).
 
-Nothing here runs a program: the caller gives `execute`.
+Nothing here runs a program: between `screen` and `prove` the caller does, and has time for other work.
 """
 
 from __future__ import annotations
@@ -99,10 +99,12 @@ class _Refused(Exception):
 
 
 @dataclass(slots=True)
-class _Candidate:
-    """A draft on its way through the stages."""
+class Candidate:
+    """A draft on its way through the stages. `executions` is what has to be run before it can be proved; a draft
+    that is refused already has none."""
 
     draft: Draft
+    executions: tuple[Execution, ...] = ()
     inputs: tuple[str, ...] = ()
     probes: tuple[str, ...] = ()
     variants: int = 0
@@ -127,37 +129,52 @@ class Gate:
         execute: Execute,
         known: Callable[[str], bool] = lambda fingerprint: False,
     ) -> list[Verdict]:
-        """One Verdict a draft, in order. Calls `execute` exactly once, if need be with nothing to run.
+        """`screen`, one call of `execute`, if need be with nothing to run, and `prove`."""
+        candidates = self.screen(drafts, known)
+        asked = [execution for candidate in candidates for execution in candidate.executions]
+        return self.prove(candidates, execute(asked))
+
+    def screen(
+        self, drafts: Sequence[Draft], known: Callable[[str], bool] = lambda fingerprint: False
+    ) -> list[Candidate]:
+        """One Candidate a draft, in order, after the stages that cost no execution.
 
         The same program with a new input is a new task; with the same input and kind it is a duplicate,
-        whatever its names and layout. Raises ValueError if `execute` returns another number of results.
+        whatever its names and layout.
         """
-        candidates = [_Candidate(draft) for draft in drafts]
+        candidates = [Candidate(draft) for draft in drafts]
         fingerprints: set[str] = set()
         for candidate in candidates:
             try:
                 self._screen(candidate, known, fingerprints)
+                candidate.executions = self._executions(candidate)
             except _Refused as refused:
                 candidate.refused = refused
-        waiting = [candidate for candidate in candidates if candidate.refused is None]
-        executions = [self._executions(candidate) for candidate in waiting]
-        asked = [execution for group in executions for execution in group]
-        observations = execute(asked)
-        if len(observations) != len(asked):
-            raise ValueError(f"{len(asked)} executions gave {len(observations)} observations")
-        results = zip(asked, observations, strict=True)
+        return candidates
+
+    def prove(self, candidates: Sequence[Candidate], observations: Sequence[Observation]) -> list[Verdict]:
+        """One Verdict a candidate, in order, from what came of all their executions, in order.
+
+        Candidates of several screenings may be proved together: of two that behave alike the first stays. Raises
+        ValueError if there are more or fewer observations than executions.
+        """
+        asked = sum(len(candidate.executions) for candidate in candidates)
+        if len(observations) != asked:
+            raise ValueError(f"{asked} executions gave {len(observations)} observations")
+        left = iter(observations)
         signatures: set[str] = set()
-        for candidate, group in zip(waiting, executions, strict=True):
-            seen = [next(results) for _ in group]
-            try:
-                self._prove(candidate, seen, signatures)
-            except _Refused as refused:
-                candidate.refused = refused
+        for candidate in candidates:
+            seen = [(execution, next(left)) for execution in candidate.executions]
+            if candidate.refused is None:
+                try:
+                    self._prove(candidate, seen, signatures)
+                except _Refused as refused:
+                    candidate.refused = refused
         return [_verdict(candidate) for candidate in candidates]
 
     # Before execution
 
-    def _screen(self, candidate: _Candidate, known: Callable[[str], bool], batch: set[str]) -> None:
+    def _screen(self, candidate: Candidate, known: Callable[[str], bool], batch: set[str]) -> None:
         draft = candidate.draft
         for what in ("program", "message"):
             if len(getattr(draft, what)) > self.limits.max_program_chars:
@@ -210,17 +227,18 @@ class Gate:
     def _needed(self) -> int:
         return min(PAIRS_NEEDED, self.limits.pairs)
 
-    def _executions(self, candidate: _Candidate) -> list[Execution]:
+    def _executions(self, candidate: Candidate) -> tuple[Execution, ...]:
         """The inputs and the first one again in every variant; the probes apart, so that one which does not
         end harms nothing but itself."""
         program, inputs = candidate.draft.program, candidate.inputs
-        runs = [Execution(program, (*inputs, inputs[0]), variant) for variant in range(candidate.variants)]
-        return [*runs, Execution(program, candidate.probes, 0)] if candidate.probes else runs
+        runs = (Execution(program, (*inputs, inputs[0]), variant) for variant in range(candidate.variants))
+        probes = (Execution(program, candidate.probes, 0),) if candidate.probes else ()
+        return (*runs, *probes)
 
     # After execution
 
     def _prove(
-        self, candidate: _Candidate, seen: Sequence[tuple[Execution, Observation]], batch: set[str]
+        self, candidate: Candidate, seen: Sequence[tuple[Execution, Observation]], batch: set[str]
     ) -> None:
         for execution, observation in seen:
             if observation.status == Reason.INFRA:
@@ -302,7 +320,7 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def _verdict(candidate: _Candidate) -> Verdict:
+def _verdict(candidate: Candidate) -> Verdict:
     refused = candidate.refused
     return Verdict(
         draft=candidate.draft,

@@ -9,7 +9,9 @@ from __future__ import annotations
 import ast
 import hashlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import NamedTuple
 
 MAX_CHARS = 32768
 _FILE = "<program>"
@@ -53,6 +55,20 @@ def parse(program: str) -> ast.Module:
         raise Unparsable("too_deep") from None
 
 
+class Syntax(NamedTuple):
+    """A program's tree, with all its nodes by levels."""
+
+    module: ast.Module
+    nodes: tuple[ast.AST, ...]
+
+
+@lru_cache(maxsize=256)
+def syntax(program: str) -> Syntax:
+    """For reading alone: all who look at a program share it. Raises Unparsable."""
+    module = parse(program)
+    return Syntax(module, tuple(ast.walk(module)))
+
+
 def normalise(program: str) -> str:
     """AST-normalised source; raises Unparsable.
 
@@ -70,6 +86,7 @@ def normalise(program: str) -> str:
         raise Unparsable("too_deep") from None
 
 
+@lru_cache(maxsize=1 << 14)
 def program_key(program: str) -> str:
     """16 hex digits of the normalised text; raises Unparsable."""
     return hashlib.sha256(normalise(program).encode("utf-8", "surrogatepass")).hexdigest()[:16]
@@ -78,7 +95,7 @@ def program_key(program: str) -> str:
 def statements(program: str) -> int:
     """Top-level statements in the body of `f`; what does nothing (a docstring, a bare name) is not counted. Raises
     Unparsable (`no_f` too)."""
-    functions = [n for n in parse(program).body if isinstance(n, _FUNCTIONS) and n.name == "f"]
+    functions = [n for n in syntax(program).module.body if isinstance(n, _FUNCTIONS) and n.name == "f"]
     if not functions:
         raise Unparsable("no_f")
     return sum(not _inert(statement) and not _idle(statement) for statement in functions[-1].body)
@@ -93,12 +110,8 @@ def walk(node: ast.AST) -> Iterator[ast.AST]:
         todo.extend(reversed(list(ast.iter_child_nodes(node))))
 
 
-def bound_names(tree: ast.AST) -> set[str]:
-    """Names that the program itself binds anywhere, imported modules' own names excepted."""
-    return _bound(list(ast.walk(tree)))
-
-
-def _bound(nodes: list[ast.AST]) -> set[str]:
+def bound_names(nodes: Iterable[ast.AST]) -> set[str]:
+    """Names that a program with these nodes binds itself, imported modules' own names excepted."""
     bound: set[str] = set()
     for node in nodes:
         kind = type(node)
@@ -114,7 +127,7 @@ def _bound(nodes: list[ast.AST]) -> set[str]:
 
 def _rename(tree: ast.Module) -> None:
     nodes = list(walk(tree))
-    bound = _bound(nodes)
+    bound = bound_names(nodes)
     functions = {node.name for node in nodes if isinstance(node, _FUNCTIONS)}
     top = [node.name for node in tree.body if isinstance(node, _FUNCTIONS)]
     entry = "f" if "f" in top or len(top) != 1 else top[0]

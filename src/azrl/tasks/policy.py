@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection
 
-from azrl.tasks.normalise import bound_names, parse
+from azrl.tasks.normalise import Syntax, bound_names, syntax
 
 FORBIDDEN_NAMES = frozenset({
     "__import__", "breakpoint", "compile", "delattr", "eval", "exec", "exit", "globals", "hash", "help",
@@ -44,8 +44,8 @@ def check(program: str, forbidden_modules: Collection[str]) -> str | None:
     | name:NAME | one of FORBIDDEN_NAMES, not rebound by the program, or a dunder name |
     | attribute:NAME | a dunder attribute outside ALLOWED_DUNDERS |
     """
-    tree = parse(program)
-    return _entry(tree) or _nodes(tree, frozenset(forbidden_modules))
+    read = syntax(program)
+    return _entry(read.module) or _nodes(read, frozenset(forbidden_modules))
 
 
 def _entry(tree: ast.Module) -> str | None:
@@ -79,15 +79,15 @@ def _yields(function: ast.AST) -> bool:
     return False
 
 
-def _nodes(tree: ast.Module, forbidden: frozenset[str]) -> str | None:
+def _nodes(read: Syntax, forbidden: frozenset[str]) -> str | None:
     suspects: dict[str, None] = {}
     imported = {
         (alias.asname or alias.name).partition(".")[0]
-        for node in ast.walk(tree)
+        for node in read.nodes
         if isinstance(node, (ast.Import, ast.ImportFrom))
         for alias in node.names
     }
-    for node in ast.walk(tree):
+    for node in read.nodes:
         if type(node) is ast.Name:
             if node.id in FORBIDDEN_NAMES or _dunder(node.id):
                 suspects[node.id] = None
@@ -116,7 +116,7 @@ def _nodes(tree: ast.Module, forbidden: frozenset[str]) -> str | None:
                 return "async"
             case ast.comprehension(is_async=1):
                 return "async"
-    bound = bound_names(tree) if suspects else set()
+    bound = bound_names(read.nodes) if suspects else set()
     return next((f"name:{name}" for name in suspects if name not in bound), None)
 
 

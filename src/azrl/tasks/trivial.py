@@ -9,7 +9,7 @@ import ast
 from collections.abc import Sequence
 
 from azrl.tasks.judge import call, render
-from azrl.tasks.normalise import normalise, parse
+from azrl.tasks.normalise import normalise, syntax
 
 READABLE = 4
 """Shorter texts are found in any other by chance, so finding them there is no leak."""
@@ -37,7 +37,7 @@ def constant(outputs: Sequence[str]) -> bool:
 def ignores_input(program: str) -> bool:
     """Whether `f` reads none of its parameters: for an input such as `[]` or None, which has too few variants to
     show that the output is constant."""
-    [entry] = [n for n in parse(program).body if isinstance(n, ast.FunctionDef) and n.name == "f"]
+    [entry] = [n for n in syntax(program).module.body if isinstance(n, ast.FunctionDef) and n.name == "f"]
     given = entry.args
     named = [*given.posonlyargs, *given.args, *given.kwonlyargs, *filter(None, (given.vararg, given.kwarg))]
     names = {argument.arg for argument in named}

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import ast
 
-from azrl.tasks.normalise import parse
+from azrl.tasks.normalise import syntax
 
 _NAMES = frozenset({"set", "frozenset", "hash", "id", "object", "__hash__", "random", "Random", "popitem"})
 _VIEWS = frozenset({"keys", "items"})
+_TOLD_BY = frozenset({ast.Set, ast.SetComp, ast.Name, ast.Attribute, ast.alias, ast.BinOp})
 _SET_OPERATORS = (ast.BitAnd, ast.BitOr, ast.BitXor, ast.Sub)
 
 
 def suspected(program: str) -> bool:
     """Whether sets, hashes, addresses or views used as sets occur. Raises normalise.Unparsable."""
-    return any(map(_suspect, ast.walk(parse(program))))
+    return any(type(node) in _TOLD_BY and _suspect(node) for node in syntax(program).nodes)
 
 
 def _suspect(node: ast.AST) -> bool:
