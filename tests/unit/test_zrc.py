@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from hash_seeds import printed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -212,18 +211,7 @@ def test_draws_depend_on_the_seed_and_not_on_the_hash_seed():
         "assert run(1) != run(2)\n"
         "print(run(1))"
     )
-    outputs = {
-        subprocess.run(
-            [sys.executable, "-c", program],
-            env={"PYTHONHASHSEED": hash_seed, "PYTHONPATH": ":".join(sys.path)},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for hash_seed in ("0", "1")
-    }
-    assert len(outputs) == 1
-    assert "t1" in outputs.pop()
+    assert "t1" in printed(program)
 
 
 def test_tasks_come_and_go():
