@@ -263,6 +263,20 @@ def test_texts_are_embedded_by_the_callable():
     assert list(curriculum.clusters.values()) == [["1", "2"], ["3", "4"], ["5", "6"]]
 
 
+def damaged(field, value, *place):
+    """Load the curriculum's own state with one value in it replaced: at `place` below `field`, or all of it."""
+
+    def load(curriculum):
+        state = json.loads(json.dumps(curriculum.state_dict()))
+        inside, path = state, (field, *place)
+        for key in path[:-1]:
+            inside = inside[key]
+        inside[path[-1]] = value
+        curriculum.load_state_dict(state)
+
+    return load
+
+
 BAD = {
     "unknown task": (lambda c: c.record_outcomes(["a0", "a77"], [1, 0]), "unknown task 'a77'; did you mean"),
     "success above one": (lambda c: c.record_outcomes(["a0"], [[1, 2]]), "between 0 and 1"),
@@ -287,6 +301,28 @@ BAD = {
     "other version": (lambda c: c.load_state_dict({**c.state_dict(), "version": 0}), "version 0"),
     "other thing": (lambda c: c.load_state_dict({}), "name None"),
     "damaged": (lambda c: c.load_state_dict({**c.state_dict(), "old": [1.0]}), "damaged"),
+    "old nan": (damaged("old", math.nan, 3), "old should hold finite numbers of at least 0"),
+    "old negative": (damaged("old", -0.1, 3), "old should hold finite numbers of at least 0"),
+    "old infinite": (damaged("old", math.inf, 0), "old should hold finite"),
+    "pending nan": (damaged("pending", math.nan), "pending should be a number from 0 to 1, got nan"),
+    "pending above one": (damaged("pending", 1.5), "pending should be a number from 0 to 1, got 1.5"),
+    "pending true": (damaged("pending", True), "pending should be a number"),
+    "guessed nan": (damaged("guessed", math.nan), "guessed should be true or false, got nan"),
+    "guessed one": (damaged("guessed", 1), "guessed should be true or false, got 1"),
+    "step nan": (damaged("step", math.nan), "step should be a whole number of at least 0, got nan"),
+    "last negative": (damaged("last", -1), "last should be a whole number"),
+    "since half": (damaged("since", 0.5), "since should be a whole number"),
+    "meaning nan": (damaged("meaning", math.nan, 7, 0), "meaning should hold finite numbers"),
+    "axes nan": (damaged("projection", math.nan, "axes", 0, 0), "axes should hold finite numbers"),
+    "counts nan": (damaged("table", math.nan, "counts", 4, 1), "counts should hold finite numbers"),
+    "written nan": (damaged("table", math.nan, "written", 4), "written should be a whole number"),
+    "labels nan": (damaged("clusters", math.nan, "labels", 4), "labels should be a whole number"),
+    "means nan": (damaged("clusters", math.nan, "means", 0, 1), "means should hold finite numbers"),
+    "scale nan": (damaged("clusters", math.nan, "scale", 1), "scale should hold finite numbers"),
+    "penalty nan": (damaged("clusters", math.nan, "penalty"), "penalty should be a number"),
+    "next used": (damaged("clusters", 1, "next"), "next 1 unused"),
+    "armed nan": (damaged("clusters", math.nan, "detectors", 0, "armed"), "armed should be true or false"),
+    "mass nan": (damaged("clusters", math.nan, "detectors", 1, "log_mass", 0), "log_mass should hold finite"),
     "damaged clusters": (lambda c: c.load_state_dict({**c.state_dict(), "clusters": {}}), "damaged"),
 }
 

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from azrl.curriculum.zrc import saved
+
 _NEGLIGIBLE = 1e-9  # run lengths with less posterior mass are forgotten
 _LONGEST = 200  # and never more than so many are kept
 
@@ -94,14 +96,13 @@ class ChangePoint:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Replace the memory; KeyError, TypeError or ValueError on anything that `state_dict` does not give."""
-        runs = np.array(state["runs"], dtype=np.int64)
-        floats = [np.array(state[key], dtype=np.float64) for key in ("log_mass", "successes", "failures")]
-        if runs.ndim != 1 or not len(runs) or any(column.shape != runs.shape for column in floats):
-            raise ValueError("the columns of a change-point state must be lists of one length")
-        if not all(np.isfinite(column).all() for column in floats):
-            raise ValueError("a change-point state must hold finite numbers")
-        self.runs, self.armed = runs, bool(state["armed"])
-        self.log_mass, self.successes, self.failures = floats
+        runs = saved.counts("runs", state["runs"])
+        if not len(runs):
+            raise ValueError("runs should name one run length at least")
+        log_mass = saved.floats("log_mass", state["log_mass"], runs.shape)
+        won, lost = (saved.floats(key, state[key], runs.shape, low=0.0) for key in ("successes", "failures"))
+        self.armed = saved.truth("armed", state["armed"])
+        self.runs, self.log_mass, self.successes, self.failures = runs, log_mass, won, lost
 
 
 def _log_beta(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from azrl.curriculum.zrc import saved
 from azrl.curriculum.zrc.changepoint import ChangePoint
 from azrl.curriculum.zrc.dpmeans import choose_penalty, dp_means, match, means_of, squared_distances, sweep
 from azrl.curriculum.zrc.features import features, spread_of
@@ -127,17 +128,24 @@ class Clusters:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Replace everything; KeyError, TypeError or ValueError on anything that `state_dict` does not give."""
-        labels = np.array(state["labels"], dtype=np.int64)
-        ids = [int(cluster) for cluster in state["ids"]]
+        labels = saved.counts("labels", state["labels"])
+        ids = saved.counts("ids", state["ids"]).tolist()
         if sorted(set(labels.tolist())) != ids:
             raise ValueError("the labels of a cluster state must name its clusters, each at least once")
         detectors = {}
-        for cluster, saved in zip(ids, state["detectors"], strict=True):
+        for cluster, memory in zip(ids, state["detectors"], strict=True):
             detectors[cluster] = self._detector()
-            detectors[cluster].load_state_dict(saved)
-        means = [np.array(mean, dtype=np.float64) for mean in state["means"]]
-        centre, spread = (float(number) for number in state["scale"])
-        penalty, following = float(state["penalty"]), int(state["next"])
+            detectors[cluster].load_state_dict(memory)
+        means = [saved.floats("means", mean) for mean in state["means"]]
+        centre, spread = saved.floats("scale", state["scale"], (2,)).tolist()
+        penalty, following = (
+            saved.number("penalty", state["penalty"], 0.0),
+            saved.count("next", state["next"]),
+        )
+        if spread <= 0 or penalty <= 0 or following <= max(ids, default=-1):
+            raise ValueError(
+                f"scale {spread} and penalty {penalty} should be above 0, and next {following} unused"
+            )
         self._means = dict(zip(ids, means, strict=True))
         self.labels, self.detectors = labels, detectors
         self._penalty, self._scale, self._next = penalty, (centre, spread), following

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from azrl.curriculum.zrc import saved
+
 Floats = NDArray[np.float64]
 
 _SMALLEST_SPREAD = 0.1  # difficulties that spread less are not blown up to count as much as meaning
@@ -71,7 +73,7 @@ class Projection:
         if state["centre"] is None:
             self.centre, self.axes = None, np.zeros((0, 0))
             return
-        centre, axes = (np.array(state[key], dtype=np.float64) for key in ("centre", "axes"))
+        centre, axes = (saved.floats(key, state[key]) for key in ("centre", "axes"))
         if axes.ndim != 2 or axes.shape[1:] != centre.shape:
             raise ValueError(f"axes {axes.shape} do not fit a centre {centre.shape}")
         self.centre, self.axes = centre, axes

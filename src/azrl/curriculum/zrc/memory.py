@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from azrl.curriculum.zrc import difficulty
+from azrl.curriculum.zrc import difficulty, saved
 from azrl.curriculum.zrc.bandit import correlations
 from azrl.curriculum.zrc.changepoint import effective_size
 from azrl.curriculum.zrc.clusters import Clusters
@@ -128,14 +128,16 @@ class Memory:
         self.clusters.load_state_dict(state["clusters"])
         self.projection.load_state_dict(state["projection"])
         n = len(self.table)
-        self.meaning = np.array(state["meaning"], dtype=np.float64).reshape(n, len(self.projection.axes))
-        self.old = np.array(state["old"], dtype=np.float64)
-        if self.old.shape != (n,) or self.clusters.labels.shape != (n,):
-            raise ValueError("its columns have different lengths")
-        self.step, self.draws = int(state["step"]), int(state["draws"])
-        self.since = None if state["since"] is None else int(state["since"])
-        self.last, self.pending = int(state["last"]), float(state["pending"])
-        self.guessed = bool(state["guessed"])
+        axes = len(self.projection.axes)
+        self.meaning = saved.floats("meaning", np.reshape(state["meaning"], (n, axes)))
+        self.old = saved.floats("old", state["old"], (n,), low=0.0)
+        if self.clusters.labels.shape != (n,):
+            raise ValueError(f"labels should be {n} numbers, one for each task")
+        self.step, self.draws = saved.count("step", state["step"]), saved.count("draws", state["draws"])
+        self.since = None if state["since"] is None else saved.count("since", state["since"])
+        self.last = saved.count("last", state["last"])
+        self.pending = saved.number("pending", state["pending"], 0.0, 1.0 + 1e-9)
+        self.guessed = saved.truth("guessed", state["guessed"])
 
     def _place(
         self, ids: Sequence[str], embeddings: Sequence[Sequence[float]] | NDArray[Any] | None

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from azrl.curriculum.zrc import saved
+
 Floats = NDArray[np.float64]
 
 COUNTS = (
@@ -89,12 +91,10 @@ class TaskTable:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Replace all rows; KeyError, TypeError or ValueError on anything that `state_dict` does not give."""
         ids = [str(task) for task in state["ids"]]
-        written = np.array(state["written"], dtype=np.int64)
-        counts = np.array(state["counts"], dtype=np.float64).reshape(len(ids), len(COUNTS))
+        written = saved.counts("written", state["written"])
+        counts = saved.floats("counts", np.reshape(state["counts"], (len(ids), len(COUNTS))), low=0.0)
         if written.shape != (len(ids),) or len(set(ids)) != len(ids):
             raise ValueError("a task table needs one row for each of different tasks")
-        if not np.isfinite(counts).all() or (counts < 0).any():
-            raise ValueError("a task table must hold finite counts of at least 0")
         self.ids, self.rows = ids, {task: row for row, task in enumerate(ids)}
         self._counts, self._written = counts, written
 
