@@ -43,10 +43,10 @@ def test_the_boundary_is_a_setting() -> None:
 
 
 def price(
-    solved: int = 4, *, met: bool = True, seen: int = 0, weight: float = 0.0, **settings: float
+    solved: int = 4, *, off: int = 0, seen: int = 0, weight: float = 0.0, **settings: float | str
 ) -> float:
     return proposer_reward(
-        solved, 8, met_spec=met, times_seen=seen, novelty_weight=weight, settings=Selfplay.model_validate(settings)
+        solved, 8, off=off, times_seen=seen, novelty_weight=weight, settings=Selfplay.model_validate(settings)
     )  # fmt: skip
 
 
@@ -58,9 +58,9 @@ def test_a_program_seen_before_earns_less_but_never_gains_by_a_penalty() -> None
 
 
 def test_the_bonus_for_meeting_the_spec_goes_both_ways() -> None:
-    assert price(met=True, spec_bonus=0.25) == 0.75
-    assert price(met=False, spec_bonus=0.25) == 0.25
-    assert price(8, met=False, spec_bonus=0.25) == -0.25
+    assert price(off=0, spec_bonus=0.25) == 0.75
+    assert price(off=1, spec_bonus=0.25) == 0.25
+    assert price(8, off=2, spec_bonus=0.25) == -0.25
 
 
 def completion(text: str = "a") -> Completion:

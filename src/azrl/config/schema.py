@@ -201,8 +201,14 @@ class Selfplay(Section):
     """Proposer reward when every or no rollout is right: 0.0 (AZR paper) or -0.5 (AZR code)."""
     proposer_weight: NonNegativeFloat = 1.0
     """What the proposer's advantages are multiplied by; 0 trains the solver alone (AZR: train_propose=False)."""
-    proposer_reward: Literal["one_minus", "variance"] = "one_minus"
-    """Between the boundaries: 1 - p (AZR) or 4p(1-p)."""
+    proposer_reward: Literal["one_minus", "variance", "frontier"] = "one_minus"
+    """Between the boundaries: 1 - p (AZR), 4p(1-p), or `frontier`: the most for a task of the size asked for that is
+    solved as often as `target_solve_rate` says (docs/selfplay.md)."""
+    target_solve_rate: float = Field(default=0.5, gt=0.0, lt=1.0)
+    """`frontier`: the solve rate asked for, at which the reward is 1; it falls evenly to 0 at both boundaries."""
+    spec_keep: float = Field(default=0.5, ge=0.0, le=1.0)
+    """`frontier`: the share of the reward that each statement more or fewer than asked for leaves; 1 ignores the
+    spec, 0 pays only when it is met."""
     spec_bonus: NonNegativeFloat = 0.0
     """Added to an admitted proposal that meets its spec, subtracted from one that does not."""
     novelty_weight: NonNegativeFloat = 0.0

@@ -72,7 +72,7 @@ def proposer_earnings(
             reward = proposer_reward(
                 group.solved,
                 len(group.judged),
-                met_spec=verdict.task.bin == proposal.spec.bin,
+                off=abs(verdict.task.bin - proposal.spec.bin),
                 times_seen=times_seen(verdict.key),
                 novelty_weight=novelty_weight,
                 settings=settings,
