@@ -2,7 +2,7 @@
 
 SQLite holds the truth; arrays in memory (`columns`) hold what a draw needs, so a step costs a pass over them
 and a few indexed rows, never a scan of a table. Whatever is drawn is a function of the tasks, in the order in
-which they came, and of the caller's generator.
+which they came, and of the caller's generator. (`ids` and `histogram` look at all tasks.)
 """
 
 from __future__ import annotations
@@ -126,11 +126,25 @@ class TaskBuffer:
         """Up to n distinct tasks, drawn by weight without replacement, in the order drawn. `kind` None means
         all kinds, `bins` None all bins; fewer come back when there are no more. A draw is not a visit: those
         are what `record` counts."""
-        log_weights = self._columns["log_weight"]
-        if kind is None and bins is None:
-            return self._tasks(draw(log_weights, n, rng))
-        members = self._columns.members(kind, bins)
-        return self._tasks(members[draw(log_weights[members], n, rng)])
+        return [task for task, _ in self.picks(kind, n, rng=rng, bins=bins)]
+
+    def picks(
+        self,
+        kind: Kind | None = None,
+        n: int = 1,
+        *,
+        rng: np.random.Generator,
+        bins: Collection[int] | None = None,
+    ) -> list[tuple[Task, float]]:
+        """`sample`, each task with its share of the weights that it was drawn from: the chance that one draw gives
+        it."""
+        members = slice(None) if kind is None and bins is None else self._columns.members(kind, bins)
+        log_weights = self._columns["log_weight"][members]
+        chosen = draw(log_weights, n, rng)
+        weights = relative(log_weights)
+        chances = weights[chosen] / weights.sum() if len(chosen) else weights[chosen]
+        positions = np.arange(len(self._columns))[members][chosen]
+        return list(zip(self._tasks(positions), chances.tolist(), strict=True))
 
     def references(
         self,
@@ -187,6 +201,10 @@ class TaskBuffer:
         return len(leaving)
 
     # What is in it
+
+    def ids(self) -> list[str]:
+        """The id of every task, in order of insertion; reads a whole column of the file."""
+        return [id for (id,) in self._query("SELECT id FROM task ORDER BY row")]
 
     def size(self) -> int:
         """Number of tasks."""

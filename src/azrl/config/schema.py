@@ -288,6 +288,9 @@ class Curriculum(Section):
     options: dict[str, Any] = {}
     """The algorithm's own settings, such as `temperature: 0.1` for dump; none keeps its defaults. Arms in them are
     written `deduction:2`."""
+    embedding: Literal["tokens", "none"] = "tokens"
+    """`zrc`: what a stored task is taken to be about when the tasks are clustered: `tokens`, the mean of the starting
+    model's token embeddings over its text; `none`, nothing: difficulty alone makes the clusters."""
 
 
 class Probe(Section):

@@ -47,6 +47,10 @@ class CurriculumSampler:
         rng = self._generator(step, n, purpose)
         return [self.curriculum.arms[k] for k in _numbers(self.curriculum.probabilities(step), n, rng)]
 
+    def shares(self, step: int) -> dict[str, float]:
+        """The propensity of each arm in the draws of this step: what `draw` gives a single place to it by."""
+        return dict(zip(self.curriculum.arms, self.curriculum.probabilities(step).tolist(), strict=True))
+
     def tickets(self, step: int, n: int, *, purpose: str = "") -> list[Ticket]:
         """The same with an item for each arm drawn. Arms without items are left out, their share given to the
         others in proportion. ValueError where no arm that the curriculum would draw has items."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from azrl.buffer import TaskBuffer
 from azrl.config.schema import Config
 from azrl.curriculum import CurriculumSampler, build_curriculum
+from azrl.curriculum.zrc import PRESETS, Settings, mean_token_embedding
 from azrl.engine.base import Engine
 from azrl.errors import UserError
 from azrl.evals.items import held_out, load_probe
@@ -18,8 +19,10 @@ from azrl.executor import Executor, Limits, open_executor
 from azrl.preflight import LARGEST_TOY, container_options
 from azrl.rl.baseline import CellBaseline
 from azrl.rl.types import Learner
+from azrl.selfplay.clusters import ByCluster
 from azrl.selfplay.composer import Composer
 from azrl.selfplay.loop import Clock, Parts
+from azrl.selfplay.practice import ByArm, Practice
 from azrl.selfplay.proposer import Proposer
 from azrl.selfplay.solver import Solver
 from azrl.selfplay.sync import Sync
@@ -41,6 +44,9 @@ class Policy:
     encode: Callable[[str], list[int]]
     sync_tolerance: float
     serves_real_model: bool
+    embed: Callable[[str], Sequence[float]] | None = None
+    """What a text is about, by the model's own token embeddings as they were before any training; None where the
+    curriculum asks for none."""
 
 
 def build_policy(config: Config, failures: Path | None = None) -> Policy:
@@ -51,12 +57,11 @@ def build_policy(config: Config, failures: Path | None = None) -> Policy:
 
 
 def _scripted(config: Config) -> Policy:
-    from azrl.selfplay.scripted import scripted_policy
+    from azrl.selfplay.scripted import encode, scripted_policy, token_vectors
 
     engine, learner = scripted_policy()
-    return Policy(
-        engine, learner, _template(config, "compact"), lambda text: list(text.encode()), 1e-9, False
-    )
+    embed = mean_token_embedding(encode, token_vectors()) if _embeds(config) else None
+    return Policy(engine, learner, _template(config, "compact"), encode, 1e-9, False, embed)
 
 
 def _torch(config: Config, failures: Path | None) -> Policy:
@@ -94,7 +99,17 @@ def _torch(config: Config, failures: Path | None) -> Policy:
     )
     tolerance = config.engine.sync_tolerance or (1.0 if dtype is torch.bfloat16 else 1e-3)
     real = name == "think" or model.num_parameters() > LARGEST_TOY  # whatever template it was given
-    return Policy(engine, learner, _template(config, name), tokenizer.encode, tolerance, real)
+    embed = None
+    if _embeds(
+        config
+    ):  # here, before a checkpoint is loaded: a resumed run must embed as it did at its start
+        vectors = model.get_input_embeddings().weight.detach().float().cpu().numpy()
+        embed = mean_token_embedding(tokenizer.encode, vectors)
+    return Policy(engine, learner, _template(config, name), tokenizer.encode, tolerance, real, embed)
+
+
+def _embeds(config: Config) -> bool:
+    return config.curriculum.name == "zrc" and config.curriculum.embedding == "tokens"
 
 
 def _template(config: Config, name: str) -> Template:
@@ -141,6 +156,8 @@ def composed(config: Config, policy: Policy, buffer: TaskBuffer, clock: Clock) -
             config.curriculum.name, arms=config.tasks.arms, **config.curriculum.options
         )
 
+        sampler = CurriculumSampler(curriculum, config.run.seed)
+
         def fits(prompt: str) -> bool:
             return len(policy.encode(prompt)) <= config.model.max_prompt_length
 
@@ -167,11 +184,23 @@ def composed(config: Config, policy: Policy, buffer: TaskBuffer, clock: Clock) -
             composer=Composer(buffer, config.run.seed),
             solver=Solver(policy.template, policy.engine, executor, limits, pool, held_out()),
             curriculum=curriculum,
-            sampler=CurriculumSampler(curriculum, config.run.seed),
+            sampler=sampler,
+            practice=_practice(config, policy, buffer, sampler),
             baseline=CellBaseline(config.training.cell_prior),
             pool=pool,
             clock=clock,
         )
+
+
+def _practice(config: Config, policy: Policy, buffer: TaskBuffer, sampler: CurriculumSampler) -> Practice:
+    """By arm, or with `zrc` by clusters of the buffer's tasks."""
+    by_arm = ByArm(buffer, sampler, config.run.seed)
+    if config.curriculum.name != "zrc":
+        return by_arm
+    options = config.curriculum.options
+    preset = PRESETS[options.get("preset", "default")].to_dict()
+    settings = Settings.from_dict(preset | options.get("settings", {}))
+    return ByCluster(buffer, settings, policy.embed, config.run.seed, by_arm)
 
 
 def _sync_probes(policy: Policy) -> list[tuple[Sequence[int], Sequence[int]]]:

@@ -16,11 +16,12 @@ from azrl.engine.base import Engine, Request
 from azrl.executor import Executor, Limits
 from azrl.rl.baseline import CellBaseline
 from azrl.rl.types import Learner
-from azrl.seeding import derive, generator
+from azrl.seeding import derive
 from azrl.selfplay.composer import Composer
 from azrl.selfplay.execution import observe
 from azrl.selfplay.measure import Step, measure
-from azrl.selfplay.proposer import Proposal, Proposer, parse_arm
+from azrl.selfplay.practice import Practice
+from azrl.selfplay.proposer import Proposal, Proposer
 from azrl.selfplay.solver import Group, Solver
 from azrl.selfplay.sync import Sync
 from azrl.selfplay.teacher import Clock, Lesson, Teacher, together
@@ -49,6 +50,7 @@ class Parts:
     solver: Solver
     curriculum: Curriculum
     sampler: CurriculumSampler
+    practice: Practice
     baseline: CellBaseline
     pool: ThreadPoolExecutor
     clock: Clock
@@ -110,10 +112,12 @@ class SelfPlay:
         p, settings = self.parts, self.parts.config.selfplay
         teach = partial(self._teacher.teach, step=step, progress=progress, novelty_weight=self.novelty_weight)
         with p.buffer.transaction():
+            shares = p.sampler.shares(step)
             # The sandbox is given work as soon as there is some, and its results are asked for as late as can be:
             # it runs drafts while practice is generated, and judges each batch of answers during what follows it.
             drafted = self._propose(step)
-            practice = self._attempt(self._practice(step), step)
+            picks = p.practice.draw(step, settings.practise)
+            practice = self._attempt([pick.task for pick in picks], step)
             played = self._admit(drafted)
             attempted = self._attempt(played.admitted[: settings.max_new_tasks], step)
             groups = self._judged(practice)
@@ -139,7 +143,8 @@ class SelfPlay:
                 p.buffer.record([(g.task.id, g.solved, len(g.judged)) for g in groups if g.judged], step=step)
                 p.buffer.evict()
                 p.curriculum.update(step, self._outcomes(groups))
-        terms = {f"curriculum_terms/{name}": value for name, value in p.curriculum.explain().items()}
+                terms = p.practice.learn(groups)
+        terms |= {f"curriculum_terms/{name}": value for name, value in p.curriculum.explain().items()}
         return measure(
             p.buffer,
             played.proposals,
@@ -149,6 +154,9 @@ class SelfPlay:
             [e for lesson in lessons for e in lesson.earned],
             [s for lesson in lessons for s in lesson.samples],
             {**together(lessons), **proof, **terms},
+            shares=shares,
+            drawn={pick.task.id: pick.propensity for pick in picks},
+            target=settings.target_solve_rate,
             unique_rate=len(set(self._recent)) / len(self._recent) if self._recent else None,
             rollouts=p.config.logging.rollouts_per_step,
         )
@@ -160,6 +168,7 @@ class SelfPlay:
             "recent": list(self._recent),
             "baseline": self.parts.baseline.state_dict(),
             "curriculum": self.parts.curriculum.state_dict(),
+            "practice": self.parts.practice.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -168,6 +177,7 @@ class SelfPlay:
         self._recent = deque(state["recent"], maxlen=_RECENT)
         self.parts.baseline.load_state_dict(state["baseline"])
         self.parts.curriculum.load_state_dict(state["curriculum"])
+        self.parts.practice.load_state_dict(state.get("practice", {}))
 
     def _propose(self, step: int) -> _Drafted:
         """Composites, which need no model, and then proposals, each given to the sandbox at once."""
@@ -202,18 +212,6 @@ class SelfPlay:
         if verdict.task is None or self.parts.fits(self.parts.solver.prompt(verdict.task)):
             return verdict
         return replace(verdict, task=None, reason=Reason.TOO_LARGE, detail="prompt")
-
-    def _practice(self, step: int) -> list[Task]:
-        p = self.parts
-        rng = generator(p.config.run.seed, step, "practice")
-        wanted = Counter(p.sampler.draw(step, p.config.selfplay.practise, purpose="practise"))
-        chosen: dict[str, Task] = {}
-        for arm, n in sorted(wanted.items()):
-            spec = parse_arm(arm)
-            found = p.buffer.sample(spec.kind, n, rng=rng, bins=(spec.bin,))
-            found = found or p.buffer.sample(spec.kind, n, rng=rng)
-            chosen.update((task.id, task) for task in found)
-        return list(chosen.values())
 
     def _attempt(
         self, tasks: Sequence[Task], step: int, *, purpose: str = "solve", n: int | None = None

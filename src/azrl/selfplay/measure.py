@@ -38,10 +38,14 @@ def measure(
     samples: Sequence[Sample],
     learned: Mapping[str, float],
     *,
+    shares: Mapping[str, float],
+    drawn: Mapping[str, float],
+    target: float,
     unique_rate: float | None,
     rollouts: int,
 ) -> Step:
-    """Sum up one step. Rates whose denominator is zero are left out rather than made up."""
+    """Sum up one step. Rates whose denominator is zero are left out rather than made up. `shares` and `drawn` are
+    the probabilities by which each arm and each practised task was drawn, `target` the solve rate asked for."""
     metrics: dict[str, float] = {}
     admitted = [v for v in verdicts.values() if v.task is not None]
     attempts = [a for g in groups for a in g.attempts]
@@ -62,6 +66,16 @@ def measure(
         {f"gate/{r}": n for r, n in sorted((refused + Counter(v.reason for v in verdicts.values())).items())}
     )
     metrics.update({f"curriculum/{arm}": n for arm, n in sorted(Counter(p.arm for p in proposals).items())})
+
+    metrics.update({f"curriculum_share/{arm}": share for arm, share in shares.items()})
+
+    made = [(p, v.task) for i, p in enumerate(proposals) if (v := verdicts.get(i)) and v.task]
+    if made:
+        metrics["spec/met"] = fmean(p.spec.bin == task.bin for p, task in made)
+    rates = {g.task.id: g.solved / len(g.judged) for g in groups if g.judged}
+    gaps = [abs(rates[task.id] - target) for _, task in made if task.id in rates]
+    if gaps:
+        metrics["spec/rate_gap"] = fmean(gaps)
 
     if composites:
         metrics["composites/tried"] = float(len(composites))
@@ -102,7 +116,7 @@ def measure(
         metrics[f"buffer/{kind}"] = metrics.get(f"buffer/{kind}", 0.0) + n
 
     rewards_of = {id(e.completion): (e.reward, s.advantage) for e, s in zip(earned, samples, strict=True)}
-    records = _records(proposals, verdicts, groups, rewards_of, rollouts)
+    records = _records(proposals, verdicts, groups, rewards_of, shares, drawn, rollouts)
     return Step(metrics, signals, records, tokens)
 
 
@@ -111,6 +125,8 @@ def _records(
     verdicts: Mapping[int, Verdict],
     groups: Sequence[Group],
     rewards_of: Mapping[int, tuple[float, float]],
+    shares: Mapping[str, float],
+    drawn: Mapping[str, float],
     limit: int,
 ) -> list[dict[str, Any]]:
     """The first `limit` / 2 proposals, and all attempts at `limit` / 6 of the groups, one of each kind at least."""
@@ -127,6 +143,7 @@ def _records(
                 "response": proposal.completion.text,
                 "reward": reward,
                 "advantage": advantage,
+                "propensity": shares[proposal.arm],
                 "reason": verdict.reason if verdict else proposal.reason,
                 "correct": None,
                 "program": proposal.draft.program if proposal.draft else None,
@@ -146,6 +163,7 @@ def _records(
                     "response": attempt.completion.text,
                     "reward": reward,
                     "advantage": advantage,
+                    "propensity": drawn.get(group.task.id),
                     "reason": attempt.reason,
                     "correct": attempt.correct,
                     "program": group.task.program,

@@ -11,9 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from azrl.engine.scripted import LOGPROB, ScriptedEngine
 from azrl.rl.types import Sample
-from azrl.seeding import derive
+from azrl.seeding import derive, generator
 from azrl.tasks import judge
 
 _FIRST_SKILL, _BEST_SKILL, _RATE = 0.3, 0.95, 0.02
@@ -85,6 +88,16 @@ def scripted_policy() -> tuple[ScriptedEngine, ScriptedLearner]:
         lambda prompt, u, k: respond(prompt, u, float(engine.weights.get("skill", _FIRST_SKILL)))
     )
     return engine, learner
+
+
+def encode(text: str) -> list[int]:
+    """The policy's tokens: bytes."""
+    return list(text.encode("utf-8", "surrogatepass"))
+
+
+def token_vectors() -> NDArray[np.float64]:
+    """What the policy has for token embeddings, float64[256, 16]: any directions, always the same ones."""
+    return generator("scripted", "token vectors").standard_normal((256, 16))
 
 
 def respond(prompt: str, u: float, skill: float) -> str:

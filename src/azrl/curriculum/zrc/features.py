@@ -20,15 +20,15 @@ def mean_token_embedding(
 ) -> Callable[[str], Floats]:
     """An embedder from the policy's own input embeddings: the mean of the vectors of a text's tokens.
 
-    `token_vectors` is float[vocabulary, D], a copy of the embedding matrix at the start: vectors must not move
-    while tasks are added. A text of no tokens is a ValueError."""
-    table = np.array(token_vectors, dtype=np.float64)
+    `token_vectors` is float[vocabulary, D], the embedding matrix at the start; it is copied, for vectors must not
+    move while tasks are added. A text of no tokens is a ValueError."""
+    table = np.array(token_vectors)
 
     def embed(text: str) -> Floats:
         tokens = list(tokenize(text))
         if not tokens:
             raise ValueError(f"cannot embed a text that has no tokens: {text!r}")
-        return np.asarray(table[tokens].mean(axis=0))
+        return np.asarray(table[tokens].mean(axis=0, dtype=np.float64))
 
     return embed
 
