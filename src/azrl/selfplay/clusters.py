@@ -6,6 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from azrl.buffer import TaskBuffer
 from azrl.curriculum.zrc import Settings, ZeroResourceCurriculum
 from azrl.selfplay.practice import Pick, Practice
@@ -33,7 +36,7 @@ class ByCluster:
         self,
         buffer: TaskBuffer,
         settings: Settings,
-        embed: Callable[[str], Sequence[float]] | None,
+        embed: Callable[[str], NDArray[np.float64]] | None,
         seed: int,
         otherwise: Practice,
     ) -> None:

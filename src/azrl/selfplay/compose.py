@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from azrl.buffer import TaskBuffer
 from azrl.config.schema import Config
@@ -44,7 +48,7 @@ class Policy:
     encode: Callable[[str], list[int]]
     sync_tolerance: float
     serves_real_model: bool
-    embed: Callable[[str], Sequence[float]] | None = None
+    embed: Callable[[str], NDArray[np.float64]] | None = None
     """What a text is about, by the model's own token embeddings as they were before any training; None where the
     curriculum asks for none."""
 
@@ -103,8 +107,8 @@ def _torch(config: Config, failures: Path | None) -> Policy:
     if _embeds(
         config
     ):  # here, before a checkpoint is loaded: a resumed run must embed as it did at its start
-        vectors = model.get_input_embeddings().weight.detach().float().cpu().numpy()
-        embed = mean_token_embedding(tokenizer.encode, vectors)
+        vectors = cast(torch.Tensor, model.get_input_embeddings().weight)
+        embed = mean_token_embedding(tokenizer.encode, vectors.detach().float().cpu().numpy())
     return Policy(engine, learner, _template(config, name), tokenizer.encode, tolerance, real, embed)
 
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from azrl.curriculum.zrc import saved
 
 Floats = NDArray[np.float64]
+Vector = Sequence[float] | NDArray[Any]
+Vectors = Sequence[Vector] | NDArray[Any]
 
 _SMALLEST_SPREAD = 0.1  # difficulties that spread less are not blown up to count as much as meaning
 

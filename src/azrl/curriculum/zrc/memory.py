@@ -12,7 +12,7 @@ from azrl.curriculum.zrc import difficulty, saved
 from azrl.curriculum.zrc.bandit import correlations
 from azrl.curriculum.zrc.changepoint import effective_size
 from azrl.curriculum.zrc.clusters import Clusters
-from azrl.curriculum.zrc.features import Projection, checked_embeddings
+from azrl.curriculum.zrc.features import Projection, Vectors, checked_embeddings
 from azrl.curriculum.zrc.settings import Settings
 from azrl.curriculum.zrc.table import TaskTable, by_cluster
 
@@ -36,9 +36,7 @@ class Memory:
         self.pending = 0.0  # the largest announced probability that still waits for min_steps
         self.guessed = True  # the clusters rest on no outcome yet
 
-    def add(
-        self, ids: Sequence[str], embeddings: Sequence[Sequence[float]] | NDArray[Any] | None, rates: Floats
-    ) -> None:
+    def add(self, ids: Sequence[str], embeddings: Vectors | None, rates: Floats) -> None:
         """New tasks, with the solve rates guessed of them, nan where there is no guess."""
         projection, meaning = self._place(ids, embeddings)
         usual = float(self.difficulties().mean()) if len(self.table) else 0.5
@@ -139,9 +137,7 @@ class Memory:
         self.pending = saved.number("pending", state["pending"], 0.0, 1.0 + 1e-9)
         self.guessed = saved.truth("guessed", state["guessed"])
 
-    def _place(
-        self, ids: Sequence[str], embeddings: Sequence[Sequence[float]] | NDArray[Any] | None
-    ) -> tuple[Projection, Floats]:
+    def _place(self, ids: Sequence[str], embeddings: Vectors | None) -> tuple[Projection, Floats]:
         """The space of the tasks and where these lie in it, float64[n, Q]."""
         fitted = self.projection.centre
         if len(self.table) and (fitted is None) != (embeddings is None):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from azrl.curriculum.zrc import difficulty
 from azrl.curriculum.zrc.checks import Rollouts, grouped, guessed_rates, known_rows, new_ids, some
 from azrl.curriculum.zrc.explain import terms
+from azrl.curriculum.zrc.features import Vector, Vectors
 from azrl.curriculum.zrc.memory import Memory
 from azrl.curriculum.zrc.seeded import generator
 from azrl.curriculum.zrc.settings import Settings
@@ -50,7 +51,7 @@ class ZeroResourceCurriculum:
         settings: Settings | None = None,
         *,
         seed: int = 0,
-        embed: Callable[[str], Sequence[float]] | None = None,
+        embed: Callable[[str], Vector] | None = None,
     ) -> None:
         if seed < 0:
             raise ValueError(f"seed must not be negative, got {seed}")
@@ -86,7 +87,7 @@ class ZeroResourceCurriculum:
     def register_tasks(
         self,
         ids: Sequence[str],
-        embeddings: Sequence[Sequence[float]] | NDArray[Any] | None = None,
+        embeddings: Vectors | None = None,
         initial_difficulty: Sequence[float | None] | None = None,
         *,
         texts: Sequence[str] | None = None,
