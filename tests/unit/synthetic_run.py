@@ -52,7 +52,16 @@ def _step(step: int, done: float, rng: random.Random) -> dict[str, float]:
         line[f"reward/proposer/{kind}"] = 0.3 * done - 0.2 + rng.gauss(0, 0.08)
         line[f"buffer/{kind}"] = 180 * math.sqrt(step) * (1 - 0.2 * at)
         for size in range(1, 5):
-            line[f"curriculum/{kind}:{size}"] = rng.randint(0, 4) + 3 * done * (size > 2)
+            arm = f"{kind}:{size}"
+            line[f"curriculum/{arm}"] = rng.randint(0, 4) + 3 * done * (size > 2)
+            line[f"curriculum_share/{arm}"] = (1 + done * (size > 2)) / (12 + 6 * done)
+            line[f"curriculum_terms/{arm}/gain"] = 0.2 + 0.5 * done * (size > 2)
+            line[f"curriculum_terms/{arm}/slope"] = 0.01 * (size - 2.5)
+    line |= {"curriculum_terms/stage": 1 + step // 40, "spec/met": 0.4 + 0.3 * done, "spec/rate_gap": 0.3}
+    for cluster in range(3):
+        line[f"cluster_terms/{cluster + step // 60}/rate"] = 0.2 + 0.2 * cluster
+        line[f"cluster_terms/{cluster + step // 60}/size"] = 40 + step
+    line |= {"clusters": 3.0, "reclustered": float(step in (20, 60))}
     admitted = int(20 + 10 * done + rng.gauss(0, 2))
     refusals = {
         "parse": 8 - 5 * done,

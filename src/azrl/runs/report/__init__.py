@@ -7,6 +7,7 @@ from pathlib import Path
 from string import Template
 
 from azrl.runs.atomic import disk_errors, write_atomic
+from azrl.runs.report.curriculum import curriculum_section
 from azrl.runs.report.data import RunData, read_run
 from azrl.runs.report.gallery import gallery_section
 from azrl.runs.report.headline import headline
@@ -15,7 +16,6 @@ from azrl.runs.report.probe import probe_section
 from azrl.runs.report.sections import (
     alarms_section,
     buffer_section,
-    curriculum_section,
     executor_section,
     gate_section,
     health_section,

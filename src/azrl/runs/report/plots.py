@@ -83,15 +83,18 @@ def funnel(title: str, total: int, stages: Sequence[tuple[str, int, int]], *, ca
 
 def heatmap(
     title: str,
-    rows: Sequence[tuple[str, Sequence[float]]],
+    rows: Sequence[tuple[str, Sequence[float | None]]],
     heads: Sequence[str],
     *,
     colours: Mapping[str, int],
     caption: str = "",
 ) -> Html:
-    """A table painted by value, deepest at the largest; numbers stand where the cells are wide enough."""
-    largest = max((value for _, values in rows for value in values), default=0.0)
-    if largest <= 0:
+    """A table painted by value, from the smallest (or 0, where none is below) to the largest (or 0, where none is
+    above), which is deepest; numbers stand where the cells are wide enough. None leaves its cell empty, and a table
+    of nothing but zeros and None gives no figure."""
+    known = [value for _, values in rows for value in values if value is not None]
+    lowest, largest = min([0.0, *known]), max([0.0, *known])
+    if largest == lowest:
         return Html("")
     x = Axis(0, len(heads), _NAME + 8, WIDTH - 4)
     height = _ROW * len(rows) + 26
@@ -101,8 +104,10 @@ def heatmap(
         top = 3 + _ROW * at
         drawing.append(write(name, _NAME, top + 15, kind="name", anchor="end"))
         for place, (head, value) in enumerate(zip(heads, values, strict=True)):
+            if value is None:
+                continue
             left, right = x.at(place), x.at(place + 1)
-            style = f"{colour(colours.get(name, 0))};--v:{value / largest:.3f}"
+            style = f"{colour(colours.get(name, 0))};--v:{(value - lowest) / (largest - lowest):.3f}"
             tip = f"{name}, {head}: {number(value)}"
             drawing.append(box(left, top + 1, right - left - 1, _ROW - 2, style, kind="cell", tip=tip))
             if wide:

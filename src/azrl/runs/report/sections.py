@@ -1,8 +1,7 @@
-"""The sections that need only metrics and the buffer: rewards, gate, curriculum, buffer, health, alarms."""
+"""The sections that need only metrics and the buffer: rewards, gate, buffer, health, alarms."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 
 from azrl.runs.report.buffer import BARS
@@ -10,7 +9,7 @@ from azrl.runs.report.charts import Series, columns, lines, stacked
 from azrl.runs.report.data import RunData
 from azrl.runs.report.frame import cards
 from azrl.runs.report.markup import Html, join, tag
-from azrl.runs.report.palette import KIND_COLOURS, by_kind, gate_order, kind_of, phase_order
+from azrl.runs.report.palette import KIND_COLOURS, by_kind, gate_order, phase_order
 from azrl.runs.report.plots import funnel, heatmap
 
 _NOT_PHASES = {"wall", "tokens_per_s", "trained"}
@@ -74,33 +73,6 @@ def gate_section(run: RunData) -> Html:
         funnel("Gate funnel, whole run", total, [row for row in lost if row[1]], caption=told),
         stacked("Proposals a step, by verdict", _counts(run, "gate/", names), names),
         lines("Statements in an admitted program", _single(run, "size/statements", 4), caption="Mean."),
-    )
-
-
-def curriculum_section(run: RunData) -> Html:
-    """How many tasks of each arm were asked for."""
-    arms = run.names("curriculum/")
-    steps = _counts(run, "curriculum/", arms)
-    if not steps:
-        return _gone("No quotas were recorded.")
-    size = math.ceil(len(steps) / 40)
-    groups = [steps[at : at + size] for at in range(0, len(steps), size)]
-    rows = [(arm, [sum(drawn[arm] for _, drawn in group) / len(group) for group in groups]) for arm in arms]
-    kinds = {kind: KIND_COLOURS.get(kind, 9) for kind in by_kind(arms)}
-    mix = [
-        (step, {kind: sum(n for arm, n in drawn.items() if kind_of(arm) == kind) for kind in kinds})
-        for step, drawn in steps
-    ]
-    told = f"From left to right: steps, {size} a cell. Deepest: most drawn."
-    return cards(
-        heatmap(
-            "Tasks drawn, by kind and bin",
-            rows,
-            [str(group[0][0]) for group in groups],
-            colours={arm: kinds[kind_of(arm)] for arm in arms},
-            caption=told,
-        ),
-        stacked("Tasks drawn a step, by kind", mix, kinds),
     )
 
 
