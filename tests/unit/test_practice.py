@@ -145,6 +145,18 @@ def test_picks_are_the_curriculums_own_and_carry_its_probabilities(buffer: TaskB
         assert rate == pytest.approx(share, abs=4 * np.sqrt(0.25 / 200))
 
 
+def test_clusters_with_too_few_tasks_leave_the_rest_to_others(buffer: TaskBuffer) -> None:
+    store(buffer, *[task("sum", i) for i in range(2)], *[task("sorted", i) for i in range(60)])
+    practice = by_cluster(buffer)
+    practice.draw(0, 1)
+    assert sorted(map(len, practice._zrc.clusters.values())) == [2, 60]
+    for step in range(10):
+        ids = [pick.task.id for pick in practice.draw(step, 24)]
+        assert len(ids) == len(set(ids)) >= 20
+    assert len(practice.draw(11, 500)) > 40
+    assert practice.draw(12, 0) == []
+
+
 def test_what_attempts_show_is_kept_for_each_task(buffer: TaskBuffer) -> None:
     tasks = everything()
     store(buffer, *tasks)

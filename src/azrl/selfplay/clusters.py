@@ -18,6 +18,8 @@ from azrl.tasks.types import Task
 TYPICAL = 32
 """Tasks that the first clustering needs: they set the space in which all later ones lie (docs/zrc.md)."""
 
+_ROUNDS = 4
+
 
 def described(task: Task) -> str:
     """What a task is about, for its embedding: kind, program and first input."""
@@ -27,8 +29,9 @@ def described(task: Task) -> str:
 class ByCluster:
     """ZRC over exactly the tasks that the buffer holds: new ones are registered, evicted ones forgotten.
 
-    A draw selects a cluster and takes tasks from it by their own worth; what attempts show is recorded a task at a
-    time. `embed` turns a task's description into a vector that must not move during a run; None clusters by
+    A draw selects a cluster for each task wanted and takes as many of its tasks, by their own worth; where a cluster
+    has too few, clusters are selected again for the rest, four times at most. What attempts show is recorded a task
+    at a time. `embed` turns a task's description into a vector that must not move during a run; None clusters by
     difficulty alone. Until `TYPICAL` tasks are stored, `otherwise` draws.
     """
 
@@ -48,13 +51,15 @@ class ByCluster:
         if not self._zrc.tasks:
             return self._otherwise.draw(step, n)
         chances = dict(zip(self._zrc.tasks, self._zrc.task_probabilities().tolist(), strict=True))
-        wanted = Counter(self._zrc.select_cluster() for _ in range(n))
-        found = [
-            task
-            for cluster, count in sorted(wanted.items())
-            for task in dict.fromkeys(self._zrc.sample_tasks_from_cluster(cluster, count))
-        ]
-        return [Pick(self._stored(task), chances[task]) for task in found]
+        sizes = {cluster: len(tasks) for cluster, tasks in self._zrc.clusters.items()}
+        found: dict[str, Pick] = {}
+        for _ in range(_ROUNDS):
+            wanted = Counter(self._zrc.select_cluster() for _ in range(n - len(found)))
+            for cluster, count in sorted(wanted.items()):
+                order = self._zrc.sample_tasks_from_cluster(cluster, sizes[cluster])
+                fresh = [task for task in order if task not in found][:count]
+                found.update((task, Pick(self._stored(task), chances[task])) for task in fresh)
+        return list(found.values())
 
     def learn(self, groups: Sequence[Group]) -> dict[str, float]:
         self._follow()

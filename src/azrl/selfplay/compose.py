@@ -36,6 +36,7 @@ from azrl.tasks.prompts.base import Template
 from azrl.tasks.types import Kind
 
 _SYNC_PROBES, _SYNC_TOKENS = 9, 24
+_CLUSTER_SIZE = 8  # tasks of the buffer that a cluster has at least: fewer are practised up in one step
 
 
 @dataclass(frozen=True)
@@ -202,7 +203,7 @@ def _practice(config: Config, policy: Policy, buffer: TaskBuffer, sampler: Curri
     if config.curriculum.name != "zrc":
         return by_arm
     options = config.curriculum.options
-    preset = PRESETS[options.get("preset", "default")].to_dict()
+    preset = PRESETS[options.get("preset", "default")].to_dict() | {"min_size": _CLUSTER_SIZE}
     settings = Settings.from_dict(preset | options.get("settings", {}))
     return ByCluster(buffer, settings, policy.embed, config.run.seed, by_arm)
 
