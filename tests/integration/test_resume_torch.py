@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -44,3 +45,27 @@ def test_a_real_run_resumes_to_the_same_weights(tmp_path: Path, whole: dict[str,
     process.communicate()
     done(tmp_path, "--resume", "killed")
     assert came_to(tmp_path / "runs" / "killed") == whole
+
+
+@pytest.mark.slow
+def test_tasks_are_embedded_after_a_resume_as_they_were_before_it(tmp_path: Path) -> None:
+    """The model's token vectors are trained, those that ZRC embeds with are the starting model's."""
+    (tmp_path / "c.yaml").write_text(SMALL)
+    words = (
+        "--config",
+        "c.yaml",
+        "curriculum.name=zrc",
+        "selfplay.seed_batch_factor=8",
+        "probe.at_end=false",
+    )
+    done(tmp_path, *words, "--name", "whole")
+    done(tmp_path, *words, "--name", "halves", "--iterations", "1")
+    done(tmp_path, "--resume", "halves", "--iterations", "3")
+    whole, halves = came_to(tmp_path / "runs" / "whole"), came_to(tmp_path / "runs" / "halves")
+    assert halves == whole
+    assert [row["clusters"] >= 1 for row in whole["metrics"][1:]] == [True] * 3
+    places = [
+        json.loads((tmp_path / "runs" / name / "checkpoints" / "step_3" / "state.json").read_text())["loop"]
+        for name in ("whole", "halves")
+    ]
+    assert places[0]["practice"]["meaning"] == places[1]["practice"]["meaning"] != []
