@@ -31,6 +31,7 @@ _START_SECONDS = 60.0
 _START_TRIES = 3  # servers of a variant that may fail to start in a row before its jobs are given up
 _RETRY_SECONDS = 0.05
 _AHEAD_CHARS = 1 << 16  # of jobs, after which no more are given ahead
+_TURNS = 10  # canaries for turning to another caller, at most, in as many jobs as have one anyway
 _HELD_SECONDS = 1.0  # a result waits no longer than this for its canary, once its server is free
 _KILLED = f"signal {signal.SIGKILL.value}"
 _KILLS = (_KILLED, "cpu_limit", "wall_limit", "too_much_output")
@@ -38,8 +39,9 @@ _KILLS = (_KILLED, "cpu_limit", "wall_limit", "too_much_output")
 
 @dataclass(frozen=True, slots=True)
 class PoolSettings:
-    """`workers` for each variant in use. A canary after every `canary_every` jobs of a server, and before it
-    idles (0: none); a fresh server after `recycle_after` jobs; the cache's size in results (0: none)."""
+    """`workers` for each variant in use. A canary after every `canary_every` jobs of a server, before it idles and,
+    after a tenth as many, before it turns to another caller (0: none); a fresh server after `recycle_after` jobs; the
+    cache's size in results (0: none)."""
 
     workers: int
     canary_every: int = 100
@@ -250,7 +252,7 @@ class Crew:
         late = bool(held) and time.monotonic() - worker.held_since > _HELD_SECONDS
         last = worker.jobs + len(line) >= settings.recycle_after
         asked = any(task.canary for task in line)
-        due = late or last or worker.mute or not (queue or line)
+        due = late or last or worker.mute or not (queue or line) or self._turns(worker, queue)
         if 0 < settings.canary_every <= worker.unchecked or (held and due and not asked):
             job, expected = canary.draw(worker.server.variant)
             self._metrics.counts["canaries"] += 1
@@ -271,6 +273,15 @@ class Crew:
                 worker.unchecked += 1
                 return task
         return None
+
+    def _turns(self, worker: Worker, queue: deque[Task]) -> bool:
+        """Whether the next job is another caller's, so that the last one need not wait until those are done too. Of
+        callers that take turns all the time not each pays for a canary."""
+        before = worker.line[-1] if worker.line else worker.held[-1][0] if worker.held else None
+        if not queue or before is None or before.canary:
+            return False
+        few = worker.unchecked < self._settings.canary_every // _TURNS
+        return not few and queue[0].places[0][0] is not before.places[0][0]
 
     def _choose(self, worker: Worker, queue: deque[Task]) -> int | None:
         """The first task, unless it failed here before and another worker can have it."""

@@ -155,7 +155,7 @@ def composed(config: Config, policy: Policy, buffer: TaskBuffer, clock: Clock) -
         executor = stack.enter_context(
             open_configured_executor(config, serves_real_model=policy.serves_real_model)
         )
-        pool = stack.enter_context(ThreadPoolExecutor(4, thread_name_prefix="judge"))
+        pool = stack.enter_context(ThreadPoolExecutor(8, thread_name_prefix="judge"))
         stack.callback(policy.engine.close)
         limits = job_limits(config)
         curriculum = build_curriculum(

@@ -229,9 +229,10 @@ class Gate:
 
     def _executions(self, candidate: Candidate) -> tuple[Execution, ...]:
         """The inputs and the first one again in every variant; the probes apart, so that one which does not
-        end harms nothing but itself."""
+        end harms nothing but itself, and behind the run whose interpreter they ask for."""
         program, inputs = candidate.draft.program, candidate.inputs
-        runs = (Execution(program, (*inputs, inputs[0]), variant) for variant in range(candidate.variants))
+        variants = reversed(range(candidate.variants))
+        runs = (Execution(program, (*inputs, inputs[0]), variant) for variant in variants)
         probes = (Execution(program, candidate.probes, 0),) if candidate.probes else ()
         return (*runs, *probes)
 
