@@ -13,9 +13,10 @@ from azrl.config import Config, ConfigError, load_config
 from azrl.errors import UserError
 from azrl.executor import open_executor
 from azrl.executor.container.options import Options
+from azrl.memory import GIB
+from azrl.room import memory_lines, room
 
 SHIPPED = Path(azrl.__file__).parent / "models" / "shipped"
-BYTES_A_PARAMETER = 16  # weights, gradient and two moments in 32 bits
 LARGEST_ON_CPU = 1e9
 """Parameters above which training without a GPU is refused: a step would take hours."""
 LARGEST_TOY = 1e7
@@ -27,15 +28,8 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 def missing(config: Config) -> list[str]:
     """What stops this configuration here, one line each. Cheap: starts nothing and downloads nothing."""
     lacking = _model_trouble(config.model.name) if config.engine.backend == "torch" else []
-    size = parameters(config.model.name)
-    if not lacking and config.engine.backend == "torch" and size and size > LARGEST_ON_CPU:
-        found, why = machine.gpus()
-        if not found:
-            wanted = BYTES_A_PARAMETER * size / 1e9
-            lacking.append(
-                f"an NVIDIA GPU: {config.model.name} has about {size / 1e9:.3g} billion parameters and "
-                f"trains in about {wanted:.0f} GB of GPU memory; here: {why}"
-            )
+    if not lacking and config.engine.backend == "torch":
+        lacking = _memory_trouble(config)
     if (
         config.executor.backend == "mock"
         and serves_real_model(config)
@@ -82,6 +76,7 @@ def choices(config: Config) -> list[tuple[str, str]]:
         ("executor", executor_choice(config)),
         ("device", ", ".join(gpu.name for gpu in found) or f"CPU, {machine.cores()} core(s) ({why})"),
     ]
+    rows += [("memory", line) for line in memory_lines(config)]
     return rows + [("missing", line) for line in missing(config)]
 
 
@@ -155,6 +150,26 @@ def instead(title: str, lacking: Sequence[str]) -> str:
             for line in (f"  python main.py --config {preset}", f"      {purpose(preset)}")
         ]
     return "\n".join([*lines, "", "More about this machine: python main.py doctor"])
+
+
+def _memory_trouble(config: Config) -> list[str]:
+    """A GPU that is not here or too small, or too little memory; nothing where the model's shape is not known."""
+    name, size = config.model.name, parameters(config.model.name)
+    try:
+        found = room(config)
+    except ValueError:  # a damaged or unknown config.json: loading says more
+        found = None
+    gpus, why = machine.gpus() if config.engine.device != "cpu" else ((), "engine.device: cpu")
+    if not gpus and (config.engine.device == "cuda" or (size and size > LARGEST_ON_CPU)):
+        about = f"about {size / 1e9:.3g} billion parameters" if size else "an unknown number of parameters"
+        wanted = f" and takes about {found.estimate.peak / GIB:.0f} GiB with these settings" if found else ""
+        return [f"an NVIDIA GPU: {name} has {about}{wanted}; here: {why}"]
+    if found is not None and found.size is not None and found.verdict == "too large":
+        return [
+            f"memory: {name} takes about {found.estimate.peak / GIB:.1f} GiB with these settings and {found.place} "
+            f"has {found.size / GIB:.1f} GiB; {found.advice()}"
+        ]
+    return []
 
 
 def _model_trouble(name: str) -> list[str]:

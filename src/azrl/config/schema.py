@@ -64,7 +64,8 @@ class Model(Section):
     name: str = "tiny"
     """`tiny` (shipped), a local folder, or a Hugging Face hub id."""
     template: Literal["auto", "compact", "think"] = "auto"
-    """Prompt format: `compact` for the tiny model, `think` (<think>/<answer>) for language models."""
+    """Prompt format: `compact` for the tiny model, `think` (<think>/<answer>) for language models. Both are plain
+    text: a model's chat template is neither needed nor used."""
     max_prompt_length: PositiveInt = 384
     """Prompt tokens. References are dropped until a proposer's prompt fits; a task whose question does not fit is
     refused (`gate/too_large`)."""

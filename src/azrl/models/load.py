@@ -9,6 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from transformers.utils.logging import disable_progress_bar
 
 from azrl.errors import UserError
+from azrl.models.hub import hub_trouble
 from azrl.models.tiny import SHIPPED
 
 TINY = "tiny"
@@ -38,7 +39,8 @@ def load_model(
         tokenizer = AutoTokenizer.from_pretrained(where, local_files_only=local)
         model = AutoModelForCausalLM.from_pretrained(where, dtype=dtype, local_files_only=local)
     except Exception as error:  # the files are the user's, and damaged ones raise whatever the parsers raise
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        reason = None if local else hub_trouble(error, name)
+        reason = reason or " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise UserError(f"model.name: {name!r} cannot be loaded: {reason}") from error
     if tokenizer.eos_token_id is None:
         raise UserError(f"model.name: the tokenizer of {name!r} has no end token")

@@ -14,6 +14,7 @@ from typing import Any
 from azrl.buffer import TaskBuffer
 from azrl.config.schema import Config
 from azrl.evals.probe import measure_probe
+from azrl.room import memory_lines
 from azrl.runs import (
     CheckpointError,
     CheckpointStore,
@@ -58,6 +59,8 @@ def train(config: Config, *, resume: str | None, checkpoint: str | None, command
         )
         stack.enter_context(open_log(folder.log, config.logging.level, display.console))
         log.info("command: %s", " ".join(command))
+        for line in memory_lines(config):
+            log.info("memory: %s", line)
         stop = stack.enter_context(StopFlag())
         stack.enter_context(display)
         with name_stays_free(folder) if resume is None else nullcontext():
