@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from measured import allocated_peak
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from azrl.config import Config
@@ -16,6 +17,10 @@ from azrl.memory import ACCURACY, PROCESS, estimate
 from azrl.rl.learner import TorchLearner
 from azrl.rl.types import Sample
 from azrl.shape import Shape
+
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
+
+from support.allocated import allocated_peak
 
 
 class Letters:
