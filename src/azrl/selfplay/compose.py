@@ -25,7 +25,6 @@ from azrl.rl.baseline import CellBaseline
 from azrl.rl.types import Learner
 from azrl.selfplay.clusters import ByCluster
 from azrl.selfplay.composer import Composer
-from azrl.selfplay.hindsight import Hindsight
 from azrl.selfplay.loop import Clock, Parts
 from azrl.selfplay.practice import ByArm, Practice
 from azrl.selfplay.proposer import Proposer
@@ -188,23 +187,7 @@ def composed(config: Config, policy: Policy, buffer: TaskBuffer, clock: Clock) -
             fits=fits,
             proposer=Proposer(config, policy.template, buffer, fits),
             composer=Composer(buffer, config.run.seed),
-            solver=Solver(
-                policy.template,
-                policy.engine,
-                executor,
-                limits,
-                pool,
-                held_out(),
-                keep_outputs=config.selfplay.hindsight_weight > 0,
-            ),
-            hindsight=Hindsight(
-                policy.template,
-                policy.engine,
-                policy.encode,
-                fits,
-                weight=config.selfplay.hindsight_weight,
-                max_value_chars=config.tasks.max_value_chars,
-            ),
+            solver=Solver(policy.template, policy.engine, executor, limits, pool, held_out()),
             curriculum=curriculum,
             sampler=sampler,
             practice=_practice(config, policy, buffer, sampler),

@@ -19,7 +19,6 @@ from azrl.rl.types import Learner
 from azrl.seeding import derive
 from azrl.selfplay.composer import Composer
 from azrl.selfplay.execution import observe
-from azrl.selfplay.hindsight import Hindsight
 from azrl.selfplay.measure import Step, measure
 from azrl.selfplay.practice import Practice
 from azrl.selfplay.proposer import Proposal, Proposer
@@ -53,7 +52,6 @@ class Parts:
     sampler: CurriculumSampler
     practice: Practice
     baseline: CellBaseline
-    hindsight: Hindsight
     pool: ThreadPoolExecutor
     clock: Clock
 
@@ -95,7 +93,7 @@ class SelfPlay:
         self.novelty_weight = parts.config.selfplay.novelty_weight
         self._recent: deque[str] = deque(maxlen=_RECENT)
         self._teacher = Teacher(
-            parts.config, parts.learner, parts.baseline, parts.buffer.sharing, parts.hindsight, parts.clock
+            parts.config, parts.learner, parts.baseline, parts.buffer.sharing, parts.clock
         )
 
     def seed(self) -> Counter[str]:

@@ -19,16 +19,13 @@ _WAVE = 8  # groups judged in one call, so that judging overlaps with the genera
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One judged answer. `correct` None is no verdict, and so no reward: the executor had trouble. A program of
-    the frozen probe is judged as any other, so that the task's solve rate stays true, but is not `trainable`.
-    `gave`: the outputs of an abduction answer, or of an induction answer on all of the task's inputs when the solver
-    was asked to keep them."""
+    the frozen probe is judged as any other, so that the task's solve rate stays true, but is not `trainable`."""
 
     completion: Completion
     answer: str | None  # None: malformed
     correct: bool | None
     reason: str
     trainable: bool = True
-    gave: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +68,9 @@ class Solver:
         limits: Limits,
         pool: ThreadPoolExecutor,
         held_out: frozenset[str] = frozenset(),
-        *,
-        keep_outputs: bool = False,
     ):
-        """`keep_outputs`: induction answers also run on the pairs that were shown, and attempts say what they gave."""
         self._template, self._engine, self._executor = template, engine, executor
         self._limits, self._pool, self._held_out = limits, pool, held_out
-        self._keep_outputs = keep_outputs
 
     def prompt(self, task: Task) -> str:
         """The text that asks the model to solve `task`."""
@@ -109,10 +102,9 @@ class Solver:
                 places.update({(g, text): (len(jobs), i) for i, text in enumerate(answers)})
                 jobs.append(Job(task.program, answers, self._limits))
             elif task.kind is Kind.INDUCTION:
-                inputs = task.inputs if self._keep_outputs else task.inputs[task.shown :]
                 for text in answers:
                     places[g, text] = (len(jobs), 0)
-                    jobs.append(Job(text, inputs, self._limits))
+                    jobs.append(Job(text, task.inputs[task.shown :], self._limits))
         results = self._executor.run(jobs) if jobs else []
         shared = [
             (g, text)
@@ -172,12 +164,9 @@ def _verdict(task: Task, completion: Completion, answer: str, result: Result, po
         return Attempt(completion, None, False, result.error)
     if result.status is not Status.OK:
         return Attempt(completion, answer, False, result.error or result.status.value)
-    gave: tuple[str | None, ...]
     if task.kind is Kind.ABDUCTION:
-        gave = (result.outputs[position],)
-        pairs = list(zip(gave, task.outputs, strict=True))
+        pairs = [(result.outputs[position], task.outputs[0])]
     else:
-        gave, hidden = tuple(result.outputs), task.outputs[task.shown :]
-        pairs = list(zip(gave[-len(hidden) :], hidden, strict=True))
+        pairs = list(zip(result.outputs, task.outputs[task.shown :], strict=True))
     correct = all(out is not None and judge.equal(out, gold) for out, gold in pairs)
-    return Attempt(completion, answer, correct, "right" if correct else "wrong", gave=gave)
+    return Attempt(completion, answer, correct, "right" if correct else "wrong")
