@@ -15,7 +15,6 @@ from azrl.curriculum import ALGORITHMS
 from azrl.evals.items import held_out
 from azrl.executor import Job, Result, Status
 from azrl.executor.mock import MockExecutor
-from azrl.selfplay.answer_key import KEY
 from azrl.selfplay.credit import PROPOSER, SOLVER
 from azrl.selfplay.loop import SelfPlay
 from azrl.selfplay.scripted import respond
@@ -43,21 +42,6 @@ def test_reuse_trains_on_the_rollouts_that_measured_learnability(tmp_path: Path)
         assert len(of(SOLVER, samples)) % 4 == 0
         assert step.metrics["trained/share"] >= 0.9
         assert step.metrics["trained/sequences"] == len(samples)
-
-
-def test_the_answer_key_adds_true_answers_and_changes_no_verdict(tmp_path: Path) -> None:
-    (tmp_path / "without").mkdir()
-    (tmp_path / "with").mkdir()
-    with opened(tmp_path / "without", settings()) as play:
-        [without] = play.steps(1)
-    with opened(tmp_path / "with", settings(selfplay={"key_weight": 0.5})) as other:
-        [having] = other.steps(1)
-    rates = {key: value for key, value in without.metrics.items() if key.startswith(("solve_rate", "reward"))}
-    assert {key: having.metrics[key] for key in rates} == rates
-    added = of(KEY, other.updates[0])
-    assert len(added) == having.metrics["key/samples"] > 0
-    assert all(0 < s.advantage <= 0.5 for s in added)
-    assert len(other.updates[0]) == len(play.updates[0]) + len(added)
 
 
 def test_fresh_trains_on_one_new_rollout_of_each_task(tmp_path: Path) -> None:

@@ -202,9 +202,6 @@ class Selfplay(Section):
     """Proposer reward when every or no rollout is right: 0.0 (AZR paper) or -0.5 (AZR code)."""
     proposer_weight: NonNegativeFloat = 1.0
     """What the proposer's advantages are multiplied by; 0 trains the solver alone (AZR: train_propose=False)."""
-    key_weight: NonNegativeFloat = 0.0
-    """The true answer to a task, with its working where the template shows any, is learned with this advantage times
-    the share of attempts that failed; 0 learns from rewards alone. Templates for language models have no key."""
     proposer_reward: Literal["one_minus", "variance", "frontier"] = "one_minus"
     """Between the boundaries: 1 - p (AZR), 4p(1-p), or `frontier`: the most for a task of the size asked for that is
     solved as often as `target_solve_rate` says (docs/selfplay.md)."""

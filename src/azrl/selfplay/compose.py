@@ -23,7 +23,6 @@ from azrl.executor import Executor, Limits, open_executor
 from azrl.preflight import LARGEST_TOY, container_options
 from azrl.rl.baseline import CellBaseline
 from azrl.rl.types import Learner
-from azrl.selfplay.answer_key import AnswerKey
 from azrl.selfplay.clusters import ByCluster
 from azrl.selfplay.composer import Composer
 from azrl.selfplay.loop import Clock, Parts
@@ -48,9 +47,6 @@ class Policy:
     learner: Learner
     template: Template
     encode: Callable[[str], list[int]]
-    """A prompt's tokens."""
-    answer: Callable[[str], list[int]]
-    """A whole completion's tokens, the end included."""
     sync_tolerance: float
     serves_real_model: bool
     embed: Callable[[str], NDArray[np.float64]] | None = None
@@ -70,7 +66,7 @@ def _scripted(config: Config) -> Policy:
 
     engine, learner = scripted_policy()
     embed = mean_token_embedding(encode, token_vectors()) if _embeds(config) else None
-    return Policy(engine, learner, _template(config, "compact"), encode, encode, 1e-9, False, embed)
+    return Policy(engine, learner, _template(config, "compact"), encode, 1e-9, False, embed)
 
 
 def _torch(config: Config, failures: Path | None) -> Policy:
@@ -114,11 +110,7 @@ def _torch(config: Config, failures: Path | None) -> Policy:
     ):  # here, before a checkpoint is loaded: a resumed run must embed as it did at its start
         vectors = cast(torch.Tensor, model.get_input_embeddings().weight)
         embed = mean_token_embedding(tokenizer.encode, vectors.detach().float().cpu().numpy())
-
-    def answer(text: str) -> list[int]:
-        return [*tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id]
-
-    return Policy(engine, learner, _template(config, name), tokenizer.encode, answer, tolerance, real, embed)
+    return Policy(engine, learner, _template(config, name), tokenizer.encode, tolerance, real, embed)
 
 
 def _embeds(config: Config) -> bool:
@@ -195,21 +187,7 @@ def composed(config: Config, policy: Policy, buffer: TaskBuffer, clock: Clock) -
             fits=fits,
             proposer=Proposer(config, policy.template, buffer, fits),
             composer=Composer(buffer, config.run.seed),
-            solver=Solver(
-                policy.template,
-                policy.engine,
-                executor,
-                limits,
-                pool,
-                held_out(),
-                keys=config.selfplay.key_weight > 0,
-            ),
-            key=AnswerKey(
-                policy.engine,
-                policy.answer,
-                weight=config.selfplay.key_weight,
-                max_tokens=config.model.max_response_length,
-            ),
+            solver=Solver(policy.template, policy.engine, executor, limits, pool, held_out()),
             curriculum=curriculum,
             sampler=sampler,
             practice=_practice(config, policy, buffer, sampler),

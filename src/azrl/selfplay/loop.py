@@ -17,7 +17,6 @@ from azrl.executor import Executor, Limits
 from azrl.rl.baseline import CellBaseline
 from azrl.rl.types import Learner
 from azrl.seeding import derive
-from azrl.selfplay.answer_key import AnswerKey
 from azrl.selfplay.composer import Composer
 from azrl.selfplay.execution import observe
 from azrl.selfplay.measure import Step, measure
@@ -53,7 +52,6 @@ class Parts:
     sampler: CurriculumSampler
     practice: Practice
     baseline: CellBaseline
-    key: AnswerKey
     pool: ThreadPoolExecutor
     clock: Clock
 
@@ -95,7 +93,7 @@ class SelfPlay:
         self.novelty_weight = parts.config.selfplay.novelty_weight
         self._recent: deque[str] = deque(maxlen=_RECENT)
         self._teacher = Teacher(
-            parts.config, parts.learner, parts.baseline, parts.buffer.sharing, parts.key, parts.clock
+            parts.config, parts.learner, parts.baseline, parts.buffer.sharing, parts.clock
         )
 
     def seed(self) -> Counter[str]:

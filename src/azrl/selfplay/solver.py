@@ -12,7 +12,6 @@ from azrl.tasks import judge
 from azrl.tasks.normalise import Unparsable, program_key
 from azrl.tasks.prompts.base import Malformed, Template
 from azrl.tasks.types import Kind, Task
-from azrl.tasks.working import recorded
 
 _WAVE = 8  # groups judged in one call, so that judging overlaps with the generation of the next ones
 
@@ -31,13 +30,11 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """All attempts at one task. `key`: a right answer as a completion, with the working that the template shows, where
-    the solver was asked for keys, an attempt failed and the template has one."""
+    """All attempts at one task."""
 
     task: Task
     prompt: str
     attempts: tuple[Attempt, ...]
-    key: str | None = None
 
     @property
     def judged(self) -> list[Attempt]:
@@ -71,12 +68,9 @@ class Solver:
         limits: Limits,
         pool: ThreadPoolExecutor,
         held_out: frozenset[str] = frozenset(),
-        *,
-        keys: bool = False,
     ):
         self._template, self._engine, self._executor = template, engine, executor
         self._limits, self._pool, self._held_out = limits, pool, held_out
-        self._keys = keys
 
     def prompt(self, task: Task) -> str:
         """The text that asks the model to solve `task`."""
@@ -97,8 +91,8 @@ class Solver:
         return futures
 
     def judge(self, answered: Sequence[tuple[Task, str, list[Completion]]]) -> list[Group]:
-        """Judge every completion: one executor call for all that has to be run, the working of keys included, and a
-        second one for abduction answers that shared a job with one that ended it: each of them alone."""
+        """Judge every completion: one executor call for all that has to be run, and a second one for abduction
+        answers that shared a job with one that ended it: each of them alone."""
         parsed = [[self._parse(task.kind, c) for c in completions] for task, _, completions in answered]
         jobs: list[Job] = []
         places: dict[tuple[int, str], tuple[int, int]] = {}  # (group, answer): job, position of its output
@@ -111,11 +105,7 @@ class Solver:
                 for text in answers:
                     places[g, text] = (len(jobs), 0)
                     jobs.append(Job(text, task.inputs[task.shown :], self._limits))
-        workings = [task for task, _, _ in answered if self._keys and task.kind is Kind.DEDUCTION]
-        worked = [Job(recorded(task.program), task.inputs, self._limits) for task in workings]
-        results = self._executor.run([*jobs, *worked]) if jobs or worked else []
-        values = {task.id: r.outputs for task, r in zip(workings, results[len(jobs) :], strict=True)}
-        results = results[: len(jobs)]
+        results = self._executor.run(jobs) if jobs else []
         shared = [
             (g, text)
             for (g, text), (job, _) in places.items()
@@ -141,19 +131,8 @@ class Solver:
                     attempt = _verdict(task, completion, answer, results[job], position)
                     held_out = task.kind is Kind.INDUCTION and self._is_held_out(answer)
                     attempts.append(replace(attempt, trainable=False) if held_out else attempt)
-            failed = any(a.correct is False for a in attempts)
-            key = self._key(task, values.get(task.id, ())) if self._keys and failed else None
-            groups.append(Group(task, prompt, tuple(attempts), key))
+            groups.append(Group(task, prompt, tuple(attempts)))
         return groups
-
-    def _key(self, task: Task, outputs: Sequence[str | None]) -> str | None:
-        working: list[str] = []
-        if outputs and outputs[0] is not None:
-            working = judge.literal(outputs[0])
-        # What records nonsense, or another value than the gate's, has no working.
-        if working and not judge.equal(working[-1], task.outputs[0]):
-            working = []
-        return self._template.answer_key(task, working)
 
     def _is_held_out(self, program: str) -> bool:
         try:

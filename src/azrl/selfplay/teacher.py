@@ -12,7 +12,6 @@ from azrl.rl.advantages import estimate
 from azrl.rl.baseline import CellBaseline
 from azrl.rl.types import Learner, Sample
 from azrl.seeding import derive, generator
-from azrl.selfplay.answer_key import AnswerKey
 from azrl.selfplay.credit import PROPOSER, SOLVER, Earned, proposer_earnings, shuffled, solver_earnings
 from azrl.selfplay.proposer import Proposal
 from azrl.selfplay.solver import Group
@@ -27,7 +26,7 @@ class Clock(Protocol):
 
 @dataclass(frozen=True)
 class Lesson:
-    """One update: what was earned, the sample of each that was trained on, and what the learner says of it."""
+    """One update: what was earned, what was trained on, and what the learner says of it."""
 
     earned: list[Earned]
     samples: list[Sample]
@@ -43,11 +42,9 @@ class Teacher:
         learner: Learner,
         baseline: CellBaseline,
         sharing: Callable[[str], int],
-        key: AnswerKey,
         clock: Clock,
     ) -> None:
         self._config, self._learner, self._baseline = config, learner, baseline
-        self._key = key
         self._sharing, self._clock = sharing, clock
 
     def teach(
@@ -67,18 +64,16 @@ class Teacher:
         earned = proposer_earnings(proposals, verdicts, by_task, self._sharing, novelty_weight, settings)
         earned += solver_earnings(trained, settings)
         part = f"{len(proposals)} proposals"
-        rng = generator(seed, step, "shuffle", part) if settings.shuffle_rewards else None
-        if rng is not None:
-            earned = shuffled(earned, rng)
+        if settings.shuffle_rewards:
+            earned = shuffled(earned, generator(seed, step, "shuffle", part))
         if not earned:
             return Lesson([], [], {})
+        samples = self._samples(earned)
         with self._clock.phase("update"):
-            samples = self._samples(earned)
-            keys, terms = self._key.samples(trained, rng)
             metrics = self._learner.update(
-                [*samples, *keys], seed=derive(seed, step, "update", part), progress=progress
+                samples, seed=derive(seed, step, "update", part), progress=progress
             )
-        return Lesson(earned, samples, {**metrics, **terms})
+        return Lesson(earned, samples, metrics)
 
     def _samples(self, earned: Sequence[Earned]) -> list[Sample]:
         advantages = estimate(

@@ -37,8 +37,3 @@ class Template(Protocol):
     def parse_answer(self, kind: Kind, text: str) -> str:
         """Call-argument text (abduction), literal text (deduction) or program (induction); raises Malformed."""
         ...
-
-    def answer_key(self, task: Task, working: Sequence[str]) -> str | None:
-        """A right answer to `task` as a completion, with its `working`: what each operation gave, the output last
-        (empty: not known). None where the template has no such thing: nobody knows what there is to think."""
-        ...

@@ -137,10 +137,6 @@ class Think:
             raise Malformed("empty")
         return _program(content) if kind is Kind.INDUCTION else content
 
-    def answer_key(self, task: Task, working: Sequence[str]) -> str | None:
-        """None: an answer without its thinking would teach not to think."""
-        return None
-
     def _rules(self, spec: Spec | None) -> str:
         rules = ""
         if spec is not None:
