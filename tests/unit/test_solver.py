@@ -71,7 +71,9 @@ def judged(
         (DEDUCTION, "two", False, False),
         (DEDUCTION, "1 + 1", False, False),
         (DEDUCTION, "", False, False),
-        (DEDUCTION, "2\n2", False, False),
+        (DEDUCTION, "2\n2", True, True),  # working, then the answer
+        (DEDUCTION, "2\n3", False, True),
+        (DEDUCTION, "2\nis it", False, False),
         (ABDUCTION, "4", True, True),
         (ABDUCTION, "14", True, True),  # any input that gives the output
         (ABDUCTION, "5", False, True),

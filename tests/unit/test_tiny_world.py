@@ -185,7 +185,7 @@ def test_values_are_what_an_interpreter_finds_operation_by_operation() -> None:
 
 
 def test_worked_answers_are_judged_right_and_show_their_values() -> None:
-    """What the warm start shows: deduction forwards, abduction backwards, the answer on the last line."""
+    """What the warm start shows: the answer on the last line, for deduction what each operation gives before."""
     stream = warmstart.examples(Random(4), Compact(), execute, set())
     kinds = Counter()
     for prompt, completion in itertools.islice(stream, 300):

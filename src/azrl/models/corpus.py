@@ -8,11 +8,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from azrl.models import programs
 from azrl.tasks.normalise import program_key
 from azrl.tasks.types import Kind, Task
+from azrl.tasks.working import recorded
 
 Execute = Callable[[Sequence[tuple[str, Sequence[str]]]], list[Sequence[str | None]]]
 
@@ -53,11 +54,11 @@ def executed(
             while len(drawn) < PAIRS:
                 drawn[programs.argument(rng, kind)] = None
             block.append((source, size, tuple(drawn)))
-        outcomes = execute([(stepped(source), inputs) for source, _, inputs in block])
+        outcomes = execute([(recorded(source), inputs) for source, _, inputs in block])
         for (source, size, inputs), outputs in zip(block, outcomes, strict=True):
             if any(output is None for output in outputs):
                 continue
-            values = tuple(tuple(map(repr, ast.literal_eval(output or ""))) for output in outputs)
+            values = tuple(tuple(ast.literal_eval(output or "")) for output in outputs)
             found = Executed(source, size, inputs, values)
             if any(len(o) > MAX_VALUE_CHARS for o in found.outputs):
                 continue
@@ -69,44 +70,6 @@ def executed(
             if distinct:
                 seen.add(key)
             yield found
-
-
-_OPERATIONS = (ast.BinOp, ast.Call, ast.Compare, ast.Subscript)
-
-
-class _Recorded(ast.NodeTransformer):
-    """Wraps operations, and whatever is assigned or returned, in a call of `record`. What a comprehension does inside
-    and the `range` of a loop do not count."""
-
-    def visit(self, node: ast.AST) -> Any:
-        if isinstance(node, ast.ListComp):
-            return _record(node)
-        self.generic_visit(node)
-        if isinstance(node, ast.Assign | ast.Return) and node.value and not _is_call(node.value, "record"):
-            node.value = _record(node.value)
-        if isinstance(node, _OPERATIONS) and not _is_call(node, "range"):
-            return _record(node)
-        return node
-
-
-def _record(node: ast.expr) -> ast.Call:
-    return ast.Call(ast.Name("record", ast.Load()), [node], [])
-
-
-def _is_call(node: ast.expr, name: str) -> bool:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
-
-
-def stepped(source: str) -> str:
-    """The same program of the tiny world, returning the list of what each of its operations gave, in the order in
-    which they ran (a loop's once an iteration), and at the end what it returned."""
-    tree = ast.parse(source)
-    function = tree.body[0]
-    assert isinstance(function, ast.FunctionDef)
-    *steps, last = (_Recorded().visit(statement) for statement in function.body)
-    recorder = ast.parse("values = []\ndef record(value):\n    values.append(value)\n    return value").body
-    function.body = [*recorder, *steps, ast.Expr(last.value), ast.Return(ast.Name("values", ast.Load()))]
-    return ast.unparse(ast.fix_missing_locations(tree))
 
 
 def tasks_of(found: Executed) -> dict[Kind, Task]:

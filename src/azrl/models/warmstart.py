@@ -28,6 +28,7 @@ from azrl.models.corpus import MAX_VALUE_CHARS, Execute, executed, tasks_of
 from azrl.models.forward import hidden_states, logits
 from azrl.models.load import load_model
 from azrl.models.tiny import build_tiny
+from azrl.tasks.prompts.base import Template
 from azrl.tasks.prompts.compact import Compact
 from azrl.tasks.types import Kind, Spec, Task
 
@@ -43,18 +44,20 @@ Example = tuple[str, str]  # prompt, completion
 Tokens = tuple[list[int], list[int]]
 
 
-def examples(rng: Random, template: Compact, execute: Execute, refused: set[str]) -> Iterator[Example]:
-    """Endless supervised examples of all three kinds, answers with their working, and of both ways to propose."""
+def examples(rng: Random, template: Template, execute: Execute, refused: set[str]) -> Iterator[Example]:
+    """Endless supervised examples of all three kinds, deduction with its working, and of both ways to propose."""
     recent: deque[Task] = deque(maxlen=_RECENT)
     for found in executed(rng, BINS, execute, seen=refused, distinct=False):
         if any(len(value) > MAX_VALUE_CHARS for values in found.values for value in values):
             continue
         program, size, inputs, outputs = found.program, found.size, found.inputs, found.outputs
         tasks = tasks_of(found)
-        for kind, pairs in ((Kind.DEDUCTION, (0, 1, 2)), (Kind.ABDUCTION, (3, 4))):
-            for i in pairs:
-                task = Task(kind, program, inputs[i : i + 1], outputs[i : i + 1])
-                yield template.solve(task), template.worked(kind, inputs[i], found.values[i])
+        for i in (0, 1, 2):
+            task = Task(Kind.DEDUCTION, program, inputs[i : i + 1], outputs[i : i + 1])
+            yield template.solve(task), "\n".join(found.values[i])
+        for i in (3, 4):
+            task = Task(Kind.ABDUCTION, program, inputs[i : i + 1], outputs[i : i + 1])
+            yield template.solve(task), inputs[i]
         yield template.solve(tasks[Kind.INDUCTION]), program
         if rng.random() < 0.5:
             kind = rng.choice((Kind.ABDUCTION, Kind.DEDUCTION))
@@ -173,7 +176,7 @@ def main(config: Config, argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser("python main.py warmstart --", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("models/tiny"), help="folder to write")
     parser.add_argument("--start", help="go on from this model (`tiny` or a folder) instead of from nothing")
-    parser.add_argument("--steps", type=int, default=4200, help="optimizer steps")
+    parser.add_argument("--steps", type=int, default=3200, help="optimizer steps")
     parser.add_argument("--seconds", type=float, help="stop after so many seconds, whatever the step")
     parser.add_argument("--batch-tokens", type=int, default=4096, help="padded tokens a step")
     parser.add_argument("--learning-rate", type=float, default=4e-3)

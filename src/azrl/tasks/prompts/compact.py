@@ -1,10 +1,9 @@
 """The compact template: a few marker words a prompt, for tiny models that read every character.
 
-Deduction ends with `out `, abduction with `in `, induction with `new`. The last line of the completion is the answer
-(for induction the whole completion). The lines before it are working: what each operation gives, forwards from the
-input (deduction) or backwards from the output (abduction), which the model is free to write or not. A spec's
-difficulty is a tally (`|||` asks for three statements), so that longer programs extend a pattern that the model
-has seen instead of naming a number that it has not.
+Deduction ends with `out `, abduction with `in `, induction with `new`; the completion is the answer. For abduction and
+deduction its last line is; the lines before it are working, which a model is free to write: the shipped one writes
+what each operation gives before it says what a program returns. A spec's difficulty is a tally (`|||` asks for three
+statements), so that longer programs extend a pattern that the model has seen instead of naming a new number.
 """
 
 from __future__ import annotations
@@ -62,7 +61,3 @@ class Compact:
         if not answer.startswith("def f("):
             raise Malformed("no_program")
         return answer
-
-    def worked(self, kind: Kind, argument: str, values: Sequence[str]) -> str:
-        """A right completion with all its working. `values`: what each operation gives, the output last."""
-        return "\n".join(values if kind is Kind.DEDUCTION else (*reversed(values[:-1]), argument))
