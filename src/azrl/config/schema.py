@@ -249,7 +249,29 @@ class Training(Section):
     minibatches: PositiveInt = 2
     """Optimizer steps an epoch."""
     micro_batch_tokens: PositiveInt = 16384
-    """Padded tokens a forward pass; gradients are accumulated, so it changes memory, not results."""
+    """Tokens a forward pass, padding included; gradients are accumulated, so it changes memory, not results. Halved
+    when memory runs out."""
+    batching: Literal["shared", "padded", "packed"] = "shared"
+    """`shared`: completions of one prompt share a padded row; `padded`: each has its own, for any causal model;
+    `packed`: rows end to end without padding (on a GPU in bfloat16 by a flash kernel, without shared prompts)."""
+    head_tokens: PositiveInt | None = None
+    """Tokens whose logits exist at once; the backward pass computes them anew. null: those of a whole micro-batch, 4
+    bytes x vocabulary each, which a real model's memory will not hold."""
+    gradient_checkpointing: bool = False
+    """Keep no activations inside the blocks and compute them again in the backward pass: less memory, a third more
+    work."""
+    lora_rank: NonNegativeInt = 0
+    """Train low-rank adapters of this rank (package peft) and freeze the model; 0 trains all weights."""
+    lora_alpha: PositiveFloat = 32.0
+    """Adapters count by lora_alpha / lora_rank."""
+    lora_targets: tuple[str, ...] = ("all-linear",)
+    """The modules that get adapters, by the last part of their names, such as q_proj; `all-linear`: every matrix but
+    the head."""
+    optimizer_offload: bool = False
+    """Keep AdamW's moments and float32 copies of the trained weights in the CPU's memory and step there."""
+    weights_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Precision in which the learner keeps the model. bfloat16 alone would swallow small steps, so it needs float32
+    adapters (lora_rank) or copies (optimizer_offload)."""
     use_kl: bool = False
     kl_coeff: NonNegativeFloat = 0.001
     """Weight of the KL penalty to the starting model (k3 estimator), when use_kl."""
@@ -258,6 +280,13 @@ class Training(Section):
     """Truncated importance sampling between sampler and trainer: the weight's cap; null turns it off."""
     cell_prior: NonNegativeFloat = 16.0
     """TRR++: how many samples the running mean and std of a cell count for against the batch's own."""
+
+    @field_validator("weights_dtype")
+    @classmethod
+    def _exact_somewhere(cls, name: str, info: ValidationInfo) -> str:
+        if name != "float32" and not (info.data.get("lora_rank") or info.data.get("optimizer_offload")):
+            raise ValueError("needs lora_rank above 0 or optimizer_offload: true")
+        return name
 
 
 class Buffer(Section):

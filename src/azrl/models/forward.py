@@ -3,7 +3,8 @@
 Same function as the module, fewer and larger operations: one matrix for query, key and value, every norm
 weight folded into the matrix behind it (as the decoding engine does, so that both round alike), each weight
 cast once a pass. The residual stream stays float32, matrices multiply in `dtype`. Gradients reach the
-module's own parameters. Any other architecture runs through its own transformers module under autocast.
+module's own parameters. Any other architecture, and one whose matrices carry adapters or are sharded, runs
+through its own transformers module under autocast.
 """
 
 from __future__ import annotations
@@ -12,71 +13,131 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-# Beyond this many positions the score matrix no longer pays for itself against a flash kernel.
-_EXPLICIT_POSITIONS = 1024
+from azrl.models.attention import Layout, Packing
+
+Rotary = tuple[Tensor, Tensor]
 
 
 def hidden_states(
     model: PreTrainedModel,
     ids: Tensor,
-    positions: Tensor,
+    positions: Tensor | None,
     allowed: Tensor | None,
     dtype: torch.dtype,
     wanted: Tensor,
+    *,
+    packing: Packing | None = None,
+    recompute: bool = False,
 ) -> Tensor:
     """What `logits` reads: [N, H] at the `wanted` flat positions (row * T + column), int64 [N], for token
     `ids` [B, T] at rotary `positions` [B, T].
 
     `allowed` is bool [B, T, T] (may position i look at j; every row needs one True) or None for causal. With
-    None, what lies right of a position never reaches it, so right padding needs no mask."""
-    if not _is_lean(model):
+    None, what lies right of a position never reaches it, so right padding needs no mask, and positions may be
+    None where they count from each row's start. With a `packing`, ids are one row of many sequences; a model
+    that is not lean must have had `attention.take_packed`. `recompute` keeps no activations inside the blocks:
+    the backward pass computes them anew (a model that is not lean does so when it was asked itself)."""
+    if not is_lean(model):
         mask = None if allowed is None else allowed[:, None]
+        given: dict[str, Any] = {} if positions is None else {"position_ids": positions}
+        given |= {} if packing is None else {"packing": packing}
         with torch.autocast(ids.device.type, dtype, enabled=dtype != torch.float32):
-            found = model.base_model(
-                input_ids=ids, position_ids=positions, attention_mask=mask, use_cache=False
-            )
+            found = model.base_model(input_ids=ids, attention_mask=mask, use_cache=False, **given)
         return found.last_hidden_state.flatten(0, 1)[wanted]
     config = model.config
     trunk: Any = model.base_model
     x = F.embedding(ids, trunk.embed_tokens.weight).float()
+    if positions is None:
+        positions = torch.arange(ids.shape[1], device=ids.device).expand(ids.shape)
     cos, sin = trunk.rotary_emb(x, positions)
     half = cos.shape[-1] // 2
     rotary = (cos[:, :, None, :half].to(dtype), sin[:, :, None, :half].to(dtype))
-    bias = _score_bias(allowed, ids, dtype)
+    layout = Layout.of(ids, allowed, packing, dtype)
     for layer in trunk.layers:
-        x = x + _attention(layer, _normed(x, config.rms_norm_eps, dtype), rotary, allowed, bias)
-        if layer is trunk.layers[-1]:  # behind the last attention no position needs another
-            x = x.flatten(0, 1)[wanted]
-        mlp, scale = layer.mlp, layer.post_attention_layernorm.weight
-        h = _normed(x, config.rms_norm_eps, dtype)
-        gate = F.linear(h, (mlp.gate_proj.weight * scale).to(dtype))
-        up = F.linear(h, (mlp.up_proj.weight * scale).to(dtype))
-        x = x + F.linear(F.silu(gate) * up, mlp.down_proj.weight.to(dtype))
+        last = wanted if layer is trunk.layers[-1] else None
+        if recompute and torch.is_grad_enabled():
+            x = checkpoint(
+                _block, layer, x, rotary, layout, config.rms_norm_eps, dtype, last, use_reentrant=False
+            )
+        else:
+            x = _block(layer, x, rotary, layout, config.rms_norm_eps, dtype, last)
     return x
+
+
+def head_weight(model: PreTrainedModel, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+    """The matrix [V, H] that makes logits of what `head_input` gives, and its bias. ValueError when the head is
+    no plain matrix."""
+    head: Any = model.get_output_embeddings()
+    if type(head) is not nn.Linear:
+        raise ValueError(
+            f"the head of {type(model).__name__} is no plain matrix: set training.head_tokens=null"
+        )
+    if not is_lean(model):
+        return head.weight.to(dtype), None if head.bias is None else head.bias.to(dtype)
+    trunk: Any = model.base_model
+    return (head.weight * trunk.norm.weight).to(dtype), None
+
+
+def head_input(model: PreTrainedModel, hidden: Tensor, dtype: torch.dtype) -> Tensor:
+    """What `head_weight` multiplies, [..., H] in `dtype`, from what `hidden_states` gave."""
+    return _normed(hidden, model.config.rms_norm_eps, dtype) if is_lean(model) else hidden.to(dtype)
 
 
 def logits(model: PreTrainedModel, hidden: Tensor, dtype: torch.dtype) -> Tensor:
     """Next-token logits, float32 [..., V], for rows [..., H] of what `hidden_states` gave."""
-    head = model.get_output_embeddings()
-    if not _is_lean(model):
+    if not is_lean(model):
         with torch.autocast(hidden.device.type, dtype, enabled=dtype != torch.float32):
-            return head(hidden).float()
-    trunk: Any = model.base_model
-    weight = (head.weight * trunk.norm.weight).to(dtype)
-    return F.linear(_normed(hidden, model.config.rms_norm_eps, dtype), weight).float()
+            return model.get_output_embeddings()(hidden).float()
+    weight, _ = head_weight(model, dtype)
+    return F.linear(head_input(model, hidden, dtype), weight).float()
 
 
-def _is_lean(model: PreTrainedModel) -> bool:
-    """Whether this file knows the architecture."""
+def is_lean(model: PreTrainedModel) -> bool:
+    """Whether this file knows the architecture and finds its matrices plain: neither adapted nor sharded."""
     config = model.config
-    return (
+    known = (
         config.model_type in ("qwen2", "qwen3")
         and config.hidden_act == "silu"
         and set(config.layer_types) == {"full_attention"}
     )
+    trunk: Any = model.base_model
+    return known and all(_plain(module) for layer in trunk.layers for module in _matrices(layer))
+
+
+def _matrices(layer: Any) -> tuple[nn.Module, ...]:
+    block, mlp = layer.self_attn, layer.mlp
+    return (
+        *(block.q_proj, block.k_proj, block.v_proj, block.o_proj),
+        *(mlp.gate_proj, mlp.up_proj, mlp.down_proj),
+    )
+
+
+def _plain(module: nn.Module) -> bool:
+    return type(module) is nn.Linear and type(module.weight) is nn.Parameter
+
+
+def _block(
+    layer: Any,
+    x: Tensor,
+    rotary: Rotary,
+    layout: Layout,
+    eps: float,
+    dtype: torch.dtype,
+    wanted: Tensor | None,
+) -> Tensor:
+    """One block of the residual stream [B, T, H]; with `wanted` only those rows of it go on, [N, H]."""
+    x = x + _attention(layer, _normed(x, eps, dtype), rotary, layout)
+    if wanted is not None:  # behind the last attention no position needs another
+        x = x.flatten(0, 1)[wanted]
+    mlp, scale = layer.mlp, layer.post_attention_layernorm.weight
+    h = _normed(x, eps, dtype)
+    gate = F.linear(h, (mlp.gate_proj.weight * scale).to(dtype))
+    up = F.linear(h, (mlp.up_proj.weight * scale).to(dtype))
+    return x + F.linear(F.silu(gate) * up, mlp.down_proj.weight.to(dtype))
 
 
 def _normed(x: Tensor, eps: float, dtype: torch.dtype) -> Tensor:
@@ -84,24 +145,7 @@ def _normed(x: Tensor, eps: float, dtype: torch.dtype) -> Tensor:
     return F.rms_norm(x, (x.shape[-1],), eps=eps).to(dtype)
 
 
-def _score_bias(allowed: Tensor | None, ids: Tensor, dtype: torch.dtype) -> Tensor | None:
-    """What is added to attention scores, [T, T] or [B, 1, 1, T, T], where scores are computed explicitly;
-    None where a fused kernel takes over. The CPU's fused kernel runs bfloat16 attention at a third of the
-    speed of two matrix products (measured at 96 to 512 positions), and float32 attention faster."""
-    length = ids.shape[1]
-    if ids.device.type != "cpu" or dtype == torch.float32 or length > _EXPLICIT_POSITIONS:
-        return None
-    open_ = torch.ones(length, length, dtype=torch.bool).tril() if allowed is None else allowed[:, None, None]
-    return torch.zeros(open_.shape, dtype=dtype).masked_fill_(~open_, float("-inf"))
-
-
-def _attention(
-    layer: Any,
-    h: Tensor,
-    rotary: tuple[Tensor, Tensor],
-    allowed: Tensor | None,
-    bias: Tensor | None,
-) -> Tensor:
+def _attention(layer: Any, h: Tensor, rotary: Rotary, layout: Layout) -> Tensor:
     """The attention block's addition to the residual stream, [B, T, H], from normed `h` [B, T, H]."""
     block, dtype, (rows, length, _) = layer.self_attn, h.dtype, h.shape
     parts, size = (block.q_proj, block.k_proj, block.v_proj), block.head_dim
@@ -117,24 +161,5 @@ def _attention(
     left, right = qk.chunk(2, -1)
     cos, sin = rotary
     qk = torch.cat((left * cos - right * sin, right * cos + left * sin), -1)
-    mixed = _mix(qk[:, :, :heads], qk[:, :, heads:], v, allowed, bias)
+    mixed = layout.mix(qk[:, :, :heads], qk[:, :, heads:], v)
     return F.linear(mixed, block.o_proj.weight.to(dtype), block.o_proj.bias)
-
-
-def _mix(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None, bias: Tensor | None) -> Tensor:
-    """Softmax attention [B, T, heads * size] of q [B, T, heads, size] over k and v [B, T, kv heads, size]."""
-    rows, length, heads, size = q.shape
-    if bias is None:
-        mask = None if allowed is None else allowed[:, None]
-        q, k, v = (part.transpose(1, 2) for part in (q, k, v))
-        mixed = F.scaled_dot_product_attention(q, k, v, mask, is_causal=mask is None, enable_gqa=True)
-        return mixed.transpose(1, 2).reshape(rows, length, -1)
-    shared = k.shape[2]
-    grouped = (rows, shared, heads // shared, length)  # query heads beside the key head they share
-    q = (q * size**-0.5).view(rows, length, shared, -1, size).permute(0, 2, 3, 1, 4)
-    q = q.reshape(rows * shared, -1, size)
-    k = k.permute(0, 2, 3, 1).reshape(rows * shared, size, length)
-    v = v.transpose(1, 2).reshape(rows * shared, length, size)
-    weights = (torch.bmm(q, k).view(*grouped, length) + bias).softmax(-1)
-    mixed = torch.bmm(weights.view(rows * shared, -1, length), v).view(*grouped, size)
-    return mixed.permute(0, 3, 1, 2, 4).reshape(rows, length, -1)

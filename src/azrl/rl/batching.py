@@ -3,7 +3,8 @@
 Completions of one prompt share a row: the prompt once, then the completions one after another, each at the
 positions that follow the prompt and blind to its siblings. With eight rollouts a task that saves most of the
 prompt's work and changes no number beyond rounding. Rows are sorted by length before they are cut into
-micro-batches, so padding is small, and padded on the right, where a causal model never looks.
+micro-batches, so padding is small, and padded on the right, where a causal model never looks; or they are
+packed, end to end in one long row, and nothing is padded at all.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+
+from azrl.models.attention import Grid, Packing
 
 Pair = tuple[Sequence[int], Sequence[int]]
 
@@ -36,13 +39,15 @@ class Row:
 class MicroBatch:
     """What one forward pass takes: B rows of T tokens with N completion tokens among them.
 
-    ids, positions int64 [B, T]; allowed bool [B, T, T] or None for causal (no row is shared); `source` int64
-    [N] is the flat position (row * T + column) whose logits predict `targets` [N]; `members` are the indices
-    of the completions in the order in which their `lengths` tokens lie in N."""
+    ids int64 [B, T]; positions likewise, or None where they count from each row's start; allowed bool [B, T, T]
+    or None for causal (no row is shared); with a `packing` B is 1 and `allowed` None; `source` int64 [N] is the
+    flat position (row * T + column) whose logits predict `targets` [N]; `members` are the indices of the
+    completions in the order in which their `lengths` tokens lie in N."""
 
     ids: Tensor
-    positions: Tensor
+    positions: Tensor | None
     allowed: Tensor | None
+    packing: Packing | None
     source: Tensor
     targets: Tensor
     members: tuple[int, ...]
@@ -57,11 +62,11 @@ def cheapest_row(prompt: int) -> int:
     return prompt + round(math.sqrt(prompt * (prompt + EVEN_TOKENS)))
 
 
-def rows_of(pairs: Sequence[Pair], row_tokens: int | None = None) -> list[Row]:
+def rows_of(pairs: Sequence[Pair], row_tokens: int | None = None, *, shared: bool = True) -> list[Row]:
     """Rows over (prompt, completion) pairs, prompts in order of first appearance. Completions of one prompt
-    are spread evenly over as few rows of about `row_tokens` (by default its `cheapest_row`) as hold them.
-    Pairs without completion tokens are left out. ValueError: an empty prompt, from which nothing predicts the
-    first token."""
+    are spread evenly over as few rows of about `row_tokens` (by default its `cheapest_row`) as hold them, or
+    without `shared` have a row each. Pairs without completion tokens are left out. ValueError: an empty prompt,
+    from which nothing predicts the first token."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for index, (prompt, completion) in enumerate(pairs):
         if not prompt:
@@ -72,7 +77,7 @@ def rows_of(pairs: Sequence[Pair], row_tokens: int | None = None) -> list[Row]:
     for prompt, indices in groups.items():
         total = sum(len(pairs[index][1]) for index in indices)
         room = (row_tokens or cheapest_row(len(prompt))) - len(prompt)
-        share = total / math.ceil(total / max(room, 1))
+        share = total / math.ceil(total / max(room, 1)) if shared else 0.0
         members: list[int] = []
         held = 0
         for index in indices:
@@ -95,51 +100,97 @@ def minibatches_of(rows: Sequence[Row], count: int, rng: np.random.Generator) ->
     return [found for k in range(count) if (found := [order[i] for i in np.flatnonzero(part == k)])]
 
 
-def microbatches_of(rows: Sequence[Row], tokens: int) -> list[list[Row]]:
+def microbatches_of(rows: Sequence[Row], tokens: int, *, packed: bool = False) -> list[list[Row]]:
     """`rows` by falling length, cut so that rows x longest <= `tokens` (one row alone may exceed it) and no
-    row is mostly padding."""
+    row is mostly padding; `packed` rows are cut by their own tokens."""
     parts: list[list[Row]] = []
+    held = 0
     for row in sorted(rows, key=lambda row: -row.length):
         longest = parts[-1][0].length if parts else 0
-        if parts and (len(parts[-1]) + 1) * longest <= tokens and row.length >= FILL * longest:
+        if packed:
+            fits = held + row.length <= tokens
+        else:
+            fits = (
+                (len(parts[-1]) + 1) * longest <= tokens and row.length >= FILL * longest if parts else False
+            )
+        if parts and fits:
             parts[-1].append(row)
+            held += row.length
         else:
             parts.append([row])
+            held = row.length
     return parts
 
 
-def assemble(rows: Sequence[Row], pairs: Sequence[Pair], pad_id: int, device: torch.device) -> MicroBatch:
-    """The tensors of `rows`, whose members index `pairs`."""
-    width = max(row.length for row in rows)
-    ids = np.full((len(rows), width), pad_id, dtype=np.int64)
-    positions = np.zeros_like(ids)
+def assemble(
+    rows: Sequence[Row],
+    pairs: Sequence[Pair],
+    pad_id: int,
+    device: torch.device,
+    *,
+    packed: bool = False,
+    positions: bool = True,
+) -> MicroBatch:
+    """The tensors of `rows`, whose members index `pairs`: padded to a rectangle, or `packed` in one row in the
+    order given. Without `positions` (only where no row is shared or packed) the model counts by itself."""
+    starts = np.cumsum([0, *(row.length for row in rows)])
+    width = int(starts[-1]) if packed else max(row.length for row in rows)
+    ids = np.full((1 if packed else len(rows), width), pad_id, dtype=np.int64)
+    places = np.zeros_like(ids)
     owner = np.full_like(ids, -1)  # 0 the prompt, k the k-th completion, -1 padding
     source: list[np.ndarray] = []
     targets: list[Sequence[int]] = []
-    for at, row in enumerate(rows):
+    for number, row in enumerate(rows):
+        at, offset = (0, int(starts[number])) if packed else (number, 0)
         prompt = pairs[row.members[0]][0]
-        start, stop = len(prompt), len(prompt)
-        ids[at, :start], positions[at, :start], owner[at, :start] = prompt, np.arange(start), 0
-        for number, member in enumerate(row.members, 1):
+        start, stop = offset + len(prompt), offset + len(prompt)
+        ids[at, offset:start], places[at, offset:start] = prompt, np.arange(len(prompt))
+        owner[at, offset:start] = 0
+        for child, member in enumerate(row.members, 1):
             completion = pairs[member][1]
             begin, stop = stop, stop + len(completion)
-            ids[at, begin:stop], owner[at, begin:stop] = completion, number
-            positions[at, begin:stop] = start + np.arange(len(completion))
+            ids[at, begin:stop], owner[at, begin:stop] = completion, child
+            places[at, begin:stop] = len(prompt) + np.arange(len(completion))
             before = np.arange(begin - 1, stop - 1)
             before[0] = start - 1  # the prompt's end predicts the first token of each completion
             source.append(at * width + before)
             targets.append(completion)
     members = tuple(member for row in rows for member in row.members)
-    owners = torch.from_numpy(owner).to(device)
+    shared = len(members) > len(rows)
+    allowed = _allowed(torch.from_numpy(owner).to(device)) if shared and not packed else None
     return MicroBatch(
         ids=torch.from_numpy(ids).to(device),
-        positions=torch.from_numpy(positions).to(device),
-        allowed=_allowed(owners) if len(members) > len(rows) else None,
+        positions=torch.from_numpy(places).to(device) if positions else None,
+        allowed=allowed,
+        packing=_packing(rows, starts, owner[0], device) if packed else None,
         source=torch.from_numpy(np.concatenate(source)).to(device),
         targets=torch.from_numpy(np.concatenate([np.asarray(t, dtype=np.int64) for t in targets])).to(device),
         members=members,
         lengths=tuple(len(t) for t in targets),
     )
+
+
+def _packing(rows: Sequence[Row], starts: np.ndarray, owner: np.ndarray, device: torch.device) -> Packing:
+    """Grids over neighbours of like length, wherever a row is at least `FILL` of the first of its grid."""
+    cuts = [0]
+    for number, row in enumerate(rows):
+        first = rows[cuts[-1]].length
+        if not FILL * first <= row.length <= first:
+            cuts.append(number)
+    grids = []
+    for first, last in zip(cuts, [*cuts[1:], len(rows)], strict=True):
+        part, width = rows[first:last], rows[first].length
+        cells = np.concatenate([k * width + np.arange(row.length) for k, row in enumerate(part)])
+        start, stop = int(starts[first]), int(starts[last])
+        allowed = None
+        if any(len(row.members) > 1 for row in part):
+            owners = np.full(len(part) * width, -1, dtype=np.int64)
+            owners[cells] = owner[start:stop]
+            allowed = _allowed(torch.from_numpy(owners.reshape(len(part), width)).to(device))
+        grids.append(Grid(start, stop, len(part), width, torch.from_numpy(cells).to(device), allowed))
+    shared = any(len(row.members) > 1 for row in rows)
+    lengths = None if shared else torch.from_numpy(starts.astype(np.int32)).to(device)
+    return Packing(tuple(grids), lengths, max(row.length for row in rows))
 
 
 def _allowed(owners: Tensor) -> Tensor:

@@ -2,55 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from azrl.config.schema import Training
 from azrl.rl.batching import MicroBatch
 from azrl.rl.losses import importance_weights, k3, policy_loss
-from azrl.rl.scoring import chosen, entropy, log_distribution
+from azrl.rl.scoring import TokenScorer
 from azrl.rl.types import Sample
 
 
 def micro_batch_loss(
-    model: PreTrainedModel,
-    reference: PreTrainedModel | None,
+    scorer: TokenScorer,
+    reference: Callable[[MicroBatch], Tensor] | None,
     batch: MicroBatch,
     samples: Sequence[Sample],
     token_weight: Mapping[int, float],
     old: dict[int, Tensor],
     config: Training,
-    dtype: torch.dtype,
+    temperature: float = 1.0,
 ) -> tuple[Tensor, dict[str, float]]:
     """This micro-batch's part of the minibatch loss, and means over its completion tokens.
 
-    `batch.members` index `samples`; `token_weight` holds the loss weight of each of a member's tokens; `old`
-    the members' log-probabilities under the old policy. Members that `old` lacks are put there: their old
-    policy is the model as it is now."""
-    device = model.device
+    `reference` gives log-probabilities under the starting model, without gradient. `batch.members` index
+    `samples`; `token_weight` holds the loss weight of each of a member's tokens; `old` the members'
+    log-probabilities under the old policy. Members that `old` lacks are put there: their old policy is the model
+    as it is now. All probabilities are of the softmax of logits / `temperature`."""
+    device = batch.ids.device
     lengths = torch.tensor(batch.lengths, device=device)
     of_each = np.array([(token_weight[i], samples[i].advantage) for i in batch.members], dtype=np.float32)
     weights, advantages = torch.from_numpy(of_each.T).to(device).repeat_interleave(lengths, dim=1)
     sampled = np.concatenate([samples[i].logprobs for i in batch.members]).astype(np.float32)
     sampler = torch.from_numpy(sampled).to(device)
-    distribution = log_distribution(model, batch, dtype)
-    logprobs = chosen(distribution, batch)
+    logprobs, spread = scorer(batch, "gradient" if config.entropy_coeff > 0 else "value", temperature)
     for member, now in zip(batch.members, logprobs.detach().split(batch.lengths), strict=True):
         old.setdefault(member, now)
     old_logprobs = torch.cat([old[member] for member in batch.members])
     importance = None
     if config.importance_cap is not None:
         importance = importance_weights(old_logprobs, sampler, config.importance_cap)
-    reference_logprobs = None
-    if reference is not None:
-        with torch.no_grad():
-            reference_logprobs = chosen(log_distribution(reference, batch, dtype), batch)
-    with torch.set_grad_enabled(config.entropy_coeff > 0):
-        spread = entropy(distribution)
+    reference_logprobs = None if reference is None else reference(batch)
     loss, metrics = policy_loss(
         logprobs,
         old_logprobs,

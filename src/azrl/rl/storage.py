@@ -5,12 +5,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load, save
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from azrl.rl.types import Sample
@@ -21,50 +25,88 @@ STATE = "learner.json"
 Tensors = dict[str, Tensor]
 
 
-def write_state(folder: Path, tensors: Mapping[str, Tensors], meta: Mapping[str, Any]) -> None:
-    """Write file name -> (name -> tensor) as safetensors into `folder`, then `meta` and digests."""
+def write_tensors(path: Path, named: Mapping[str, Tensor]) -> str:
+    """Write safetensors, all or nothing; returns the digest. Tensors are made contiguous one file at a time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".tmp-{path.name}-{os.getpid()}")
+    try:
+        save_file({name: value.contiguous() for name, value in named.items()}, aside, {"format": "pt"})
+        digest = _digest(aside)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+    return digest
+
+
+def write_index(folder: Path, meta: Mapping[str, Any], digests: Mapping[str, str]) -> None:
+    """Write `meta` and the digests of the tensor files, which lie there already."""
     folder.mkdir(parents=True, exist_ok=True)
-    digests: dict[str, str] = {}
-    for file, named in tensors.items():
-        data = save({name: value.contiguous() for name, value in named.items()}, {"format": "pt"})
-        digests[file] = hashlib.sha256(data).hexdigest()
-        write_atomic(folder / file, data)
-    write_atomic(folder / STATE, json.dumps({"meta": dict(meta), "sha256": digests}, indent=1).encode())
+    write_atomic(folder / STATE, json.dumps({"meta": dict(meta), "sha256": dict(digests)}, indent=1).encode())
 
 
-def read_state(folder: Path, files: Sequence[str]) -> tuple[dict[str, Tensors], dict[str, Any]]:
-    """The tensors of `files` and the meta that `write_state` left; ValueError names what is missing or
-    damaged."""
+def read_index(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """The meta and digests that `write_index` left; ValueError when they are missing or damaged."""
     try:
         state = json.loads((folder / STATE).read_text())
-        meta, digests = dict(state["meta"]), dict(state["sha256"])
+        return dict(state["meta"]), dict(state["sha256"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{folder} holds no learner: {STATE} is missing or damaged") from error
-    tensors: dict[str, Tensors] = {}
-    for file in files:
-        if file not in digests:
-            raise ValueError(f"{folder} was saved without {file}")
+
+
+class Shards:
+    """Safetensors files that hold one tensor's parts under the same name, in order along the first dimension
+    (scalars are in all of them); one file holds whole tensors. Nothing is read before it is asked for."""
+
+    def __init__(self, folder: Path, files: Sequence[str], digests: Mapping[str, str]) -> None:
+        """ValueError names what is missing or is not what was saved."""
+        self.name = files[0]
+        self._stack = ExitStack()
+        for file in files:
+            if file not in digests:
+                raise ValueError(f"{folder} was saved without {file}")
+            try:
+                found = _digest(folder / file)
+            except OSError as error:
+                raise ValueError(f"{folder / file} cannot be read: {error.strerror}") from error
+            if found != digests[file]:
+                raise ValueError(f"{folder / file} is damaged: it is not what was saved")
         try:
-            data = (folder / file).read_bytes()
-        except OSError as error:
-            raise ValueError(f"{folder / file} cannot be read: {error.strerror}") from error
-        if hashlib.sha256(data).hexdigest() != digests[file]:
-            raise ValueError(f"{folder / file} is damaged: it is not what was saved")
-        tensors[file] = load(data)
-    return tensors, meta
+            self._files = [self._stack.enter_context(safe_open(folder / file, "pt")) for file in files]
+        except SafetensorError as error:
+            raise ValueError(f"{folder / self.name} is no safetensors file: {error}") from error
 
+    def close(self) -> None:
+        """Let the files go."""
+        self._stack.close()
 
-def check_shapes(file: str, found: Tensors, wanted: Mapping[str, Tensor]) -> None:
-    """ValueError unless `found` has the names and shapes of `wanted`."""
-    differing = set(found) ^ set(wanted) | {
-        n for n in set(found) & set(wanted) if found[n].shape != wanted[n].shape
-    }
-    if differing:
-        names = ", ".join(sorted(differing)[:3])
-        raise ValueError(f"{file} belongs to another model: {len(differing)} tensors differ ({names})")
+    def check(self, wanted: Mapping[str, Sequence[int]]) -> None:
+        """ValueError unless the tensors have the `wanted` names and whole shapes."""
+        names = self._files[0].keys()
+        found = {name: self._shape(name) for name in names}
+        shapes = {name: tuple(shape) for name, shape in wanted.items()}
+        differing = {name for name in found.keys() | shapes.keys() if found.get(name) != shapes.get(name)}
+        if differing:
+            names = ", ".join(sorted(differing)[:3])
+            raise ValueError(
+                f"{self.name} belongs to another model: {len(differing)} tensors differ ({names})"
+            )
+
+    def whole(self, name: str) -> Tensor:
+        """One tensor, its parts joined: a copy, so that nobody writes through to the file."""
+        parts = [file.get_tensor(name) for file in self._files]
+        return parts[0].clone() if parts[0].ndim == 0 or len(parts) == 1 else torch.cat(parts)
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        shapes = [tuple(file.get_slice(name).get_shape()) for file in self._files]
+        return shapes[0] if not shapes[0] else (sum(shape[0] for shape in shapes), *shapes[0][1:])
 
 
 def write_batch(path: Path, samples: Sequence[Sample], meta: Mapping[str, Any]) -> None:
     """Write `samples` and `meta` as JSON (with Python's NaN and Infinity, which json.loads reads)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, json.dumps({**meta, "samples": [asdict(sample) for sample in samples]}).encode())
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,6 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from azrl.errors import UserError
+
+
+class NonFinite(UserError):
+    """A loss, gradient or input was NaN or infinite. No step was taken on it; the message says where the
+    batch was saved."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
