@@ -1,0 +1,79 @@
+"""Several processes, one run: the first one plays, and whatever it asks of its learner all of them do.
+
+The loop, the sandbox and the files belong to the first process. It tells the others each call to the learner
+before it makes it; they wait, make the same call, and wait again, until it says that it is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from azrl.errors import UserError
+from azrl.rl.ranks import Ranks
+from azrl.rl.types import Learner, Sample
+
+_DONE = "done"
+
+
+class Leader:
+    """The first process's `learner`: keeps `azrl.rl.types.Learner`, and the other processes in step."""
+
+    def __init__(self, learner: Learner, ranks: Ranks) -> None:
+        self.learner = learner
+        self._ranks = ranks
+        self._apart = False
+
+    @property
+    def version(self) -> int:
+        """Optimizer steps taken."""
+        return self.learner.version
+
+    def update(self, samples: Sequence[Sample], *, seed: int, progress: float = 0.0) -> dict[str, float]:
+        """See `Learner`."""
+        return self._all("update", list(samples), seed=seed, progress=progress)
+
+    def weights(self) -> Mapping[str, Any]:
+        """See `Learner`."""
+        return self._all("weights")
+
+    def score(self, sequences: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[list[float]]:
+        """See `Learner`."""
+        return self._all("score", list(sequences))
+
+    def save(self, folder: Path) -> None:
+        """See `Learner`; the folder must be one that all processes see."""
+        self._all("save", folder)
+
+    def load(self, folder: Path) -> None:
+        """See `Learner`; the folder must be one that all processes see."""
+        self._all("load", folder)
+
+    def dismiss(self) -> None:
+        """Let the others go. After a call that broke off they cannot hear it: then they end with this process."""
+        if not self._apart:
+            self._ranks.tell((_DONE, (), {}))
+
+    def _all(self, name: str, *args: Any, **settings: Any) -> Any:
+        self._ranks.tell((name, args, settings))
+        self._apart = True
+        try:
+            result = getattr(self.learner, name)(*args, **settings)
+        except (UserError, ValueError):  # raised by all of them alike
+            self._apart = False
+            raise
+        self._apart = False
+        return result
+
+
+def follow(learner: Learner, ranks: Ranks) -> None:
+    """Make the first process's calls until it is done. What it can mend it hears of by itself."""
+    while True:
+        name, args, settings = ranks.tell(("", (), {}))
+        if name == _DONE:
+            return
+        try:
+            getattr(learner, name)(*args, **settings)
+        except (UserError, ValueError):
+            continue
