@@ -19,7 +19,7 @@ from plain_policy import advantages, build, draw
 from safetensors.torch import save_file
 
 from azrl.config.schema import Training
-from azrl.rl.follow import Leader, follow
+from azrl.rl.follow import Leader, dismiss, follow
 from azrl.rl.learner import TorchLearner
 from azrl.rl.ranks import Ranks
 from azrl.rl.types import NonFinite, Sample
@@ -75,7 +75,7 @@ def main(folder: Path) -> None:
             leader.update(bad, seed=0)
         except NonFinite:
             (folder / name / "refused").touch()
-        leader.dismiss()
+        dismiss(ranks)
     torch.distributed.destroy_process_group()
 
 

@@ -93,3 +93,30 @@ def test_what_two_processes_saved_one_goes_on_from(played, name):
     sharded_worker.play(alone[name], 2 * sharded_worker.STEPS)
     for key, wanted in alone[name].weights().items():
         torch.testing.assert_close(subject.weights()[key], wanted, rtol=0, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_run_under_torchrun_ends_as_one_process_does(tmp_path):
+    """The whole loop: the first process plays, both save, and an unsharded run goes on from what they left."""
+    settings = ["--config", "config/smoke.yaml", f"paths.runs={tmp_path}", "run.name=two", "run.iterations=1"]
+    small = ["selfplay.batch_size=4", "selfplay.practise=2", "selfplay.max_new_tasks=2", "probe.items=2"]
+    small += [
+        "selfplay.seed_batch_factor=1",
+        "probe.samples=1",
+        "selfplay.n_samples=2",
+        "training.lora_rank=2",
+    ]
+    environment = os.environ | {"PYTHONPATH": str(SOURCE)}
+    root = SOURCE.parent
+    together = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port())]
+    command = [sys.executable, *together, "main.py", *settings, *small]
+    ended = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    folder = tmp_path / "two" / "checkpoints" / "step_1" / "model"
+    assert len(list(folder.glob("optimizer-*-of-00002.safetensors"))) == 2
+    alone = [sys.executable, "main.py", "--resume", str(tmp_path / "two"), "--iterations", "2"]
+    ended = subprocess.run(alone, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    steps = [json.loads(line) for line in (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in steps] == [0, 1, 2]
+    assert all(row["sync/worst"] < 1.0 for row in steps[1:])

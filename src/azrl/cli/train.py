@@ -34,7 +34,10 @@ def run(argv: Sequence[str]) -> int:
     if lacking:
         raise UserError(instead(title, lacking))
 
-    from azrl.selfplay.train import train
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        from azrl.selfplay.sharded import train
+    else:
+        from azrl.selfplay.train import train
 
     command = ["python", "main.py", *argv]
     return train(loaded.config, resume=options.resume, checkpoint=options.checkpoint, command=command)

@@ -16,19 +16,17 @@ from azrl.rl.types import Learner, Sample
 
 _DONE = "done"
 
+Call = tuple[str, tuple[Any, ...], dict[str, Any]]
+"""A method of the learner, and what it is given."""
+
 
 class Leader:
     """The first process's `learner`: keeps `azrl.rl.types.Learner`, and the other processes in step."""
 
     def __init__(self, learner: Learner, ranks: Ranks) -> None:
         self.learner = learner
+        self.version = learner.version
         self._ranks = ranks
-        self._apart = False
-
-    @property
-    def version(self) -> int:
-        """Optimizer steps taken."""
-        return self.learner.version
 
     def update(self, samples: Sequence[Sample], *, seed: int, progress: float = 0.0) -> dict[str, float]:
         """See `Learner`."""
@@ -50,27 +48,30 @@ class Leader:
         """See `Learner`; the folder must be one that all processes see."""
         self._all("load", folder)
 
-    def dismiss(self) -> None:
-        """Let the others go. After a call that broke off they cannot hear it: then they end with this process."""
-        if not self._apart:
-            self._ranks.tell((_DONE, (), {}))
-
     def _all(self, name: str, *args: Any, **settings: Any) -> Any:
         self._ranks.tell((name, args, settings))
-        self._apart = True
+        self._ranks.apart = True
         try:
             result = getattr(self.learner, name)(*args, **settings)
         except (UserError, ValueError):  # raised by all of them alike
-            self._apart = False
+            self._ranks.apart = False
             raise
-        self._apart = False
+        self._ranks.apart = False
+        self.version = self.learner.version
         return result
+
+
+def dismiss(ranks: Ranks) -> None:
+    """Let the others go. After a call that broke off they cannot hear it: then they end with this process."""
+    if not ranks.apart:
+        ranks.tell((_DONE, (), {}))
 
 
 def follow(learner: Learner, ranks: Ranks) -> None:
     """Make the first process's calls until it is done. What it can mend it hears of by itself."""
     while True:
-        name, args, settings = ranks.tell(("", (), {}))
+        call: Call = ("", (), {})
+        name, args, settings = ranks.tell(call)
         if name == _DONE:
             return
         try:

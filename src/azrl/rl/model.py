@@ -78,7 +78,7 @@ def build_policy(
     if sharded:
         for part in (scorer, start):
             if part is not None:
-                shard(part, dtype)
+                shard(part, dtype, model.device.type, ranks)
     reference: Callable[[MicroBatch], Tensor] | None = None
     if config.use_kl:
         reference = partial(_frozen, start or scorer, temperature)

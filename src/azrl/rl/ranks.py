@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 from transformers.modeling_layers import GradientCheckpointingLayer
 
@@ -22,13 +23,15 @@ _PATIENCE = timedelta(days=1)  # the first process samples for as long as it tak
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Ranks:
-    """`rank` of `size` processes. A single one talks to nobody."""
+    """`rank` of `size` processes. A single one talks to nobody. `apart` while the first is in a call that the others
+    have to finish with it."""
 
     rank: int = 0
     size: int = 1
     control: Any = None
+    apart: bool = False
 
     @classmethod
     def join(cls, device: str) -> Ranks:
@@ -64,7 +67,7 @@ class Ranks:
 ALONE = Ranks()
 
 
-def shard(scorer: nn.Module, dtype: torch.dtype) -> None:
+def shard(scorer: nn.Module, dtype: torch.dtype, device: str, ranks: Ranks) -> None:
     """Spread the weights of `scorer` (a module that holds a transformers model) over all processes, block by
     block. In bfloat16 weights travel and multiply as such; gradients are summed in float32."""
     policy = MixedPrecisionPolicy(
@@ -72,8 +75,9 @@ def shard(scorer: nn.Module, dtype: torch.dtype) -> None:
         reduce_dtype=torch.float32,
         cast_forward_inputs=False,
     )
+    mesh = init_device_mesh(device, (ranks.size,))
     for module in list(scorer.modules()):
         if isinstance(module, GradientCheckpointingLayer):
-            fully_shard(module, mp_policy=policy)
-    fully_shard(scorer, mp_policy=policy)
+            fully_shard(module, mesh=mesh, mp_policy=policy)
+    fully_shard(scorer, mesh=mesh, mp_policy=policy)
     register_fsdp_forward_method(scorer, "features")

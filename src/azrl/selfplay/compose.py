@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,12 @@ from azrl.tasks.prompts import build_template
 from azrl.tasks.prompts.base import Template
 from azrl.tasks.types import Kind
 
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from azrl.rl.ranks import Ranks
+
 _SYNC_PROBES, _SYNC_TOKENS = 9, 24
 _CLUSTER_SIZE = 8  # tasks of the buffer that a cluster has at least: fewer are practised up in one step
 
@@ -54,11 +60,12 @@ class Policy:
     curriculum asks for none."""
 
 
-def build_policy(config: Config, failures: Path | None = None) -> Policy:
-    """Engine, learner and template for `engine.backend`. `failures`: where a non-finite batch would be saved."""
+def build_policy(config: Config, failures: Path | None = None, ranks: Ranks | None = None) -> Policy:
+    """Engine, learner and template for `engine.backend`. `failures`: where a batch would be saved that cannot be
+    learned from; `ranks`: the processes that share the learner, this one being the first."""
     if config.engine.backend == "scripted":
         return _scripted(config)
-    return _torch(config, failures)
+    return _torch(config, failures, ranks)
 
 
 def _scripted(config: Config) -> Policy:
@@ -69,13 +76,18 @@ def _scripted(config: Config) -> Policy:
     return Policy(engine, learner, _template(config, "compact"), encode, 1e-9, False, embed)
 
 
-def _torch(config: Config, failures: Path | None) -> Policy:
+def build_learner(config: Config, *, ranks: Ranks) -> Learner:
+    """The learner alone, for a process that follows the first one."""
+    model, tokenizer, dtype = _model(config)
+    return _learner(config, model, tokenizer.pad_token_id, dtype, None, ranks)
+
+
+def _model(config: Config) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, torch.dtype]:
+    """The model where it is trained, its tokenizer, and the precision of matrix products."""
     import torch
 
-    from azrl.engine.torch_engine import TorchEngine
     from azrl.engine.weights import auto_dtype
-    from azrl.models.load import load_model, template_name
-    from azrl.rl.learner import TorchLearner
+    from azrl.models.load import load_model
 
     torch.set_num_threads(config.engine.threads)
     cuda = torch.cuda.is_available()
@@ -86,6 +98,41 @@ def _torch(config: Config, failures: Path | None) -> Policy:
     dtype = auto if config.engine.dtype == "auto" else getattr(torch, config.engine.dtype)
     model, tokenizer = load_model(config.model.name)
     torch.nn.Module.to(model, device)
+    return model, tokenizer, dtype
+
+
+def _learner(
+    config: Config,
+    model: PreTrainedModel,
+    pad_id: int,
+    dtype: torch.dtype,
+    failures: Path | None,
+    ranks: Ranks | None,
+) -> Learner:
+    from azrl.rl.follow import Leader
+    from azrl.rl.learner import TorchLearner
+    from azrl.rl.ranks import ALONE
+
+    together = ranks or ALONE
+    learner = TorchLearner(
+        model,
+        config.training,
+        pad_id=pad_id,
+        dtype=dtype,
+        on_failure=failures,
+        seed=config.run.seed,
+        ranks=together,
+    )
+    return Leader(learner, together) if together.size > 1 and together.rank == 0 else learner
+
+
+def _torch(config: Config, failures: Path | None, ranks: Ranks | None) -> Policy:
+    import torch
+
+    from azrl.engine.torch_engine import TorchEngine
+    from azrl.models.load import template_name
+
+    model, tokenizer, dtype = _model(config)
     name = template_name(tokenizer) if config.model.template == "auto" else config.model.template
     try:
         engine = TorchEngine(
@@ -99,17 +146,13 @@ def _torch(config: Config, failures: Path | None) -> Policy:
         raise UserError(
             f"model.name: {config.model.name!r} does not run on the torch engine: {error}"
         ) from error
-    learner = TorchLearner(
-        model, config.training, pad_id=tokenizer.pad_token_id, dtype=dtype, on_failure=failures
-    )
-    tolerance = config.engine.sync_tolerance or (1.0 if dtype is torch.bfloat16 else 1e-3)
     real = name == "think" or model.num_parameters() > LARGEST_TOY  # whatever template it was given
     embed = None
-    if _embeds(
-        config
-    ):  # here, before a checkpoint is loaded: a resumed run must embed as it did at its start
+    if _embeds(config):  # before a checkpoint is loaded: a resumed run must embed as it did at its start
         vectors = cast(torch.Tensor, model.get_input_embeddings().weight)
         embed = mean_token_embedding(tokenizer.encode, vectors.detach().float().cpu().numpy())
+    learner = _learner(config, model, tokenizer.pad_token_id, dtype, failures, ranks)
+    tolerance = config.engine.sync_tolerance or (1.0 if dtype is torch.bfloat16 else 1e-3)
     return Policy(engine, learner, _template(config, name), tokenizer.encode, tolerance, real, embed)
 
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from azrl.buffer import TaskBuffer
 from azrl.config.schema import Config
@@ -33,17 +33,28 @@ from azrl.selfplay.loop import Parts, SelfPlay
 from azrl.selfplay.monitors import AlarmEvent, Monitors
 from azrl.selfplay.origin import fitting, given_checkpoint, name_stays_free, resumed_checkpoint
 
+if TYPE_CHECKING:
+    from azrl.rl.ranks import Ranks
+
 log = logging.getLogger(__name__)
 
 PAUSED = 3
 _FIRST_NOVELTY = 0.5
 
 
-def train(config: Config, *, resume: str | None, checkpoint: str | None, command: Sequence[str]) -> int:
+def train(
+    config: Config,
+    *,
+    resume: str | None,
+    checkpoint: str | None,
+    command: Sequence[str],
+    ranks: Ranks | None = None,
+) -> int:
     """Start, or go on with, the run that `config.run.name` names; returns the process's exit code.
 
     `resume`: `latest`, a step, or anything else for the latest step of the named run. `checkpoint`: a folder
-    from which a new run starts. 0: the target is reached; 130 or 143: a signal; 3: an alarm paused the run.
+    from which a new run starts. `ranks`: the processes that share the learner (`sharded`). 0: the target is
+    reached; 130 or 143: a signal; 3: an alarm paused the run.
     """
     path = Path(config.paths.runs) / str(config.run.name)
     origin = given_checkpoint(checkpoint) if checkpoint is not None else None
@@ -68,7 +79,7 @@ def train(config: Config, *, resume: str | None, checkpoint: str | None, command
             if resume is not None:
                 origin = resumed_checkpoint(folder, resume)
             with display.phase("load"):
-                policy = build_policy(config, failures=folder.path / "failures")
+                policy = build_policy(config, failures=folder.path / "failures", ranks=ranks)
             if origin is not None:
                 with fitting(origin):
                     policy.learner.load(origin / "model")
