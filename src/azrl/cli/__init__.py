@@ -18,6 +18,7 @@ VERBS = {
     "warmstart": "build the tiny model from nothing by supervised training",
     "eval": "measure a run or a model on the frozen probe",
     "report": "write a run's report.html",
+    "export": "write a run's model as a Hugging Face folder",
     "doctor": "what this machine has, and which presets will run",
     "sandbox": "build the docker executor's image, or check that it works",
     "bench": "run a benchmark, or list them",

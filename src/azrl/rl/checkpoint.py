@@ -22,9 +22,9 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
-from azrl.rl.lora import peft_names, save_settings
+from azrl.rl.lora import merge_saved, peft_names, save_settings
 from azrl.rl.optimizer import get_state, local, set_state, wanted_state
-from azrl.rl.ranks import Ranks
+from azrl.rl.ranks import ALONE, Ranks
 from azrl.rl.storage import Shards, read_index, write_index, write_tensors
 
 WEIGHTS, ADAPTERS = "model.safetensors", "adapter_model.safetensors"
@@ -107,6 +107,23 @@ def load(folder: Path, trained: Trained) -> int:
         found = {name: _mine(state.whole(name), trained.ranks) for name in parts}
         set_state(trained.optimizer, trained.named, found, stepped=stepped)
     return version
+
+
+def load_weights(folder: Path, model: PreTrainedModel) -> None:
+    """Give `model`, the plain one that was trained, the weights that `save` wrote, adapters added in. ValueError as
+    `load`."""
+    _, digests = read_index(folder)
+    named = dict(model.named_parameters())
+    adapted = ADAPTERS in digests
+    shards = Shards(folder, [ADAPTERS if adapted else WEIGHTS], digests)
+    try:
+        if adapted:
+            merge_saved(folder, model, {name: shards.whole(name) for name in shards.names()})
+        else:
+            shards.check({name: p.shape for name, p in named.items()})
+            _copy(shards, named, ALONE)
+    finally:
+        shards.close()
 
 
 def optimizer_files(processes: int) -> list[str]:

@@ -6,6 +6,7 @@ zero. Whoever samples gets the sum (`Merged`), so an engine never knows that the
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ from azrl.errors import UserError
 if TYPE_CHECKING:
     from peft import LoraConfig
 
-ADAPTER, _PREFIX = "default", "base_model.model."
+ADAPTER, _PREFIX, _SETTINGS = "default", "base_model.model.", "adapter_config.json"
 
 
 def add_adapters(model: PreTrainedModel, config: Training, seed: int) -> LoraConfig:
@@ -31,14 +32,14 @@ def add_adapters(model: PreTrainedModel, config: Training, seed: int) -> LoraCon
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
         raise UserError("training.lora_rank needs the package peft: pip install peft") from error
-    targets = list(config.lora_targets)
+    targets, base = list(config.lora_targets), str(model.config.name_or_path)
     settings = LoraConfig(
         r=config.lora_rank,
         lora_alpha=config.lora_alpha,  # type: ignore[arg-type]  # any number will do
         target_modules="all-linear" if targets == ["all-linear"] else targets,
         lora_dropout=0.0,
         task_type="CAUSAL_LM",
-        base_model_name_or_path=str(model.config.name_or_path),
+        base_model_name_or_path=None if Path(base).exists() else base,  # no path of this machine
     )
     model.requires_grad_(False)
     _find_linear(model, settings)
@@ -117,6 +118,29 @@ def peft_names(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def save_settings(settings: LoraConfig, folder: Path) -> None:
     """Write adapter_config.json."""
     settings.save_pretrained(str(folder))
+
+
+@torch.no_grad()
+def merge_saved(folder: Path, model: PreTrainedModel, found: Mapping[str, Tensor]) -> None:
+    """Add saved adapters, `found` under peft's names beside their settings in `folder`, into the plain `model`. Needs
+    no peft. ValueError when they belong to another model."""
+    try:
+        settings = json.loads((folder / _SETTINGS).read_text())
+        scale = settings["lora_alpha"] / settings["r"]
+        turned = settings["fan_in_fan_out"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder / _SETTINGS} is missing or damaged") from error
+    named = dict(model.named_parameters())
+    for name, down in found.items():
+        prefix, is_down, _ = name.removeprefix(_PREFIX).partition(".lora_A.")
+        if not is_down:
+            continue
+        added = scale * found[name.replace(".lora_A.", ".lora_B.")].float() @ down.float()
+        added = added.T if turned else added
+        weight = named.get(f"{prefix}.weight")
+        if weight is None or weight.shape != added.shape:
+            raise ValueError(f"the adapter of {prefix} belongs to another model")
+        weight.copy_(weight.float() + added)
 
 
 def _adapted(model: PreTrainedModel) -> list[tuple[str, Any]]:

@@ -79,10 +79,13 @@ class Shards:
         """Let the files go."""
         self._stack.close()
 
+    def names(self) -> list[str]:
+        """The tensors that there are."""
+        return list(self._files[0].keys())
+
     def check(self, wanted: Mapping[str, Sequence[int]]) -> None:
         """ValueError unless the tensors have the `wanted` names and whole shapes."""
-        names = self._files[0].keys()
-        found = {name: self._shape(name) for name in names}
+        found = {name: self._shape(name) for name in self.names()}
         shapes = {name: tuple(shape) for name, shape in wanted.items()}
         differing = {name for name in found.keys() | shapes.keys() if found.get(name) != shapes.get(name)}
         if differing:
