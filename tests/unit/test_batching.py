@@ -44,6 +44,62 @@ def test_every_token_is_predicted_once_from_its_own_past(pairs, row_tokens, budg
     assert seen == {i: 1 for i, (_, completion) in enumerate(pairs) if completion}
 
 
+@given(
+    pairs=pairs_of_any_shape, row_tokens=st.integers(1, 30), budget=st.integers(1, 60), shared=st.booleans()
+)
+def test_a_packed_row_crosses_no_sequence(pairs, row_tokens, budget, shared):
+    """The same through a packing: from each predicting token to its cell, to the cells that it may see, to the
+    tokens in them."""
+    rows = rows_of(pairs, row_tokens, shared=shared)
+    seen = set()
+    for part in microbatches_of(rows, budget, packed=True):
+        tokens = sum(row.length for row in part)
+        assert len(part) == 1 or tokens <= budget
+        batch = assemble(part, pairs, pad_id=77, device=torch.device("cpu"), packed=True)
+        assert batch.allowed is None
+        assert batch.ids.shape == (1, tokens)
+        assert 77 not in batch.ids
+        visible = visible_of(batch)
+        assert set(visible) == set(range(tokens))
+        offset = 0
+        for member, length in zip(batch.members, batch.lengths, strict=True):
+            prompt, completion = pairs[member]
+            for k in range(length):
+                found = torch.tensor(visible[int(batch.source[offset + k])])
+                order = found[batch.positions[0][found].argsort(stable=True)]
+                assert tuple(batch.ids[0][order].tolist()) == (*prompt, *completion[:k])
+            offset += length
+        seen |= set(batch.members)
+        lengths = [row.length for row in part]
+        if any(len(row.members) > 1 for row in part):
+            assert batch.packing.starts is None
+        else:
+            assert batch.packing.starts.diff().tolist() == lengths
+        assert batch.packing.longest == max(lengths)
+    assert seen == {i for i, (_, completion) in enumerate(pairs) if completion}
+
+
+def visible_of(batch):
+    """Each token of a packed row to the tokens that it may look at."""
+    visible, before = {}, 0
+    for grid in batch.packing.grids:
+        causal = torch.ones(grid.width, grid.width, dtype=torch.bool).tril()
+        allowed = causal.expand(grid.rows, -1, -1) if grid.allowed is None else grid.allowed
+        held = grid.tokens.view(grid.rows, grid.width)
+        for number, cell in enumerate(grid.cells.tolist()):
+            row, column = divmod(cell, grid.width)
+            assert held[row, column] == before + number
+            visible[before + number] = held[row][allowed[row, column]].tolist()
+        before += len(grid.cells)
+    return visible
+
+
+def test_without_shared_rows_each_completion_has_its_own():
+    pairs = [((1, 2), (3,) * 4)] * 3 + [((1,), ())]
+    assert [row.members for row in rows_of(pairs, shared=False)] == [(0,), (1,), (2,)]
+    assert [row.length for row in rows_of(pairs, shared=False)] == [6, 6, 6]
+
+
 def test_completions_of_one_prompt_are_spread_evenly():
     pairs = [((1, 2), (3,) * 10)] * 6
     assert [row.members for row in rows_of(pairs, 42)] == [(0, 1, 2), (3, 4, 5)]

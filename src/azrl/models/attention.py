@@ -26,13 +26,13 @@ _EXPLICIT_POSITIONS = 1024
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Tokens start..stop of a packed row, spread over `rows` x `width` cells: `cells` int64 [stop - start].
+    """Some tokens of a packed row, spread over `rows` x `width` cells. `tokens` int64 [rows * width] says which token
+    a cell holds (a padded one any: no real cell looks there), `cells` int64 in which cell each token lies.
     `allowed` is bool [rows, width, width] or None for causal."""
 
-    start: int
-    stop: int
     rows: int
     width: int
+    tokens: Tensor
     cells: Tensor
     allowed: Tensor | None
 
@@ -115,12 +115,11 @@ def _mix_packed(
     for grid, bias in zip(packing.grids, biases, strict=True):
 
         def spread(packed: Tensor, grid: Grid = grid) -> Tensor:
-            cells = packed.new_zeros(grid.rows * grid.width, *packed.shape[2:])
-            cells = cells.index_copy(0, grid.cells, packed[0, grid.start : grid.stop])
+            cells = packed[0].index_select(0, grid.tokens)
             return cells.view(grid.rows, grid.width, *packed.shape[2:])
 
         mixed = _mix(spread(q), spread(k), spread(v), grid.allowed, bias, scale)
-        parts.append(mixed.flatten(0, 1)[grid.cells])
+        parts.append(mixed.flatten(0, 1).index_select(0, grid.cells))
     return torch.cat(parts)[None]
 
 

@@ -25,6 +25,8 @@ Pair = tuple[Sequence[int], Sequence[int]]
 EVEN_TOKENS = 300
 # A row shorter than this share of its micro-batch's longest starts another.
 FILL = 0.7
+# Packed rows that attend together may differ less: only attention is cut there, not the matrix products.
+PACKED_FILL = 0.85
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,23 +173,26 @@ def assemble(
 
 
 def _packing(rows: Sequence[Row], starts: np.ndarray, owner: np.ndarray, device: torch.device) -> Packing:
-    """Grids over neighbours of like length, wherever a row is at least `FILL` of the first of its grid."""
+    """Grids over neighbours of like length: a row is at least `PACKED_FILL` of the first of its grid, and no longer."""
     cuts = [0]
     for number, row in enumerate(rows):
         first = rows[cuts[-1]].length
-        if not FILL * first <= row.length <= first:
+        if not PACKED_FILL * first <= row.length <= first:
             cuts.append(number)
     grids = []
     for first, last in zip(cuts, [*cuts[1:], len(rows)], strict=True):
         part, width = rows[first:last], rows[first].length
         cells = np.concatenate([k * width + np.arange(row.length) for k, row in enumerate(part)])
         start, stop = int(starts[first]), int(starts[last])
+        tokens = np.full(len(part) * width, start, dtype=np.int64)
+        tokens[cells] = np.arange(start, stop)
         allowed = None
         if any(len(row.members) > 1 for row in part):
             owners = np.full(len(part) * width, -1, dtype=np.int64)
             owners[cells] = owner[start:stop]
             allowed = _allowed(torch.from_numpy(owners.reshape(len(part), width)).to(device))
-        grids.append(Grid(start, stop, len(part), width, torch.from_numpy(cells).to(device), allowed))
+        where = (torch.from_numpy(index).to(device) for index in (tokens, cells))
+        grids.append(Grid(len(part), width, *where, allowed))
     shared = any(len(row.members) > 1 for row in rows)
     lengths = None if shared else torch.from_numpy(starts.astype(np.int32)).to(device)
     return Packing(tuple(grids), lengths, max(row.length for row in rows))
