@@ -1,4 +1,4 @@
-"""TRL's GRPOTrainer, a few optimizer steps at a time: the rival of benchmarks/selfplay_speed.py.
+"""TRL's GRPOTrainer, a few optimizer steps at a time: the rival of benchmarks/selfplay_speed.py and learner.py.
 
     python benchmarks/rivals/trl_worker.py FOLDER
 
@@ -6,6 +6,9 @@ Runs in an environment of its own (trl, torch, datasets; nothing of azrl). FOLDE
 `prompts.json` ({"prompt": [...], "answer": [...]}) and `settings.json` (the fields of GRPOConfig, and `weights`:
 the model's dtype). Each line "N" on stdin is answered, N optimizer steps later, by a JSON line: the completions
 made and their tokens up to and including the end token.
+
+With a `batch.json` ({"prompt": [[ids]], "completion": [[ids]], "advantage": [...], "pad": id}) nothing is generated:
+every step learns from that batch, padded as TRL pads it.
 """
 
 from __future__ import annotations
@@ -57,11 +60,45 @@ class Paced(TrainerCallback):
         self.steps, self.completions, self.tokens = int(line), 0, 0
 
 
+class Recorded(GRPOTrainer):
+    """Learns from `batch` alone, completions in the order given."""
+
+    batch: dict[str, torch.Tensor]
+
+    def _generate_and_score_completions(self, inputs: Any) -> dict[str, torch.Tensor]:
+        return dict(self.batch)
+
+
+def padded(recorded: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Prompts aligned right, completions left, as GRPOTrainer makes them."""
+
+    def rectangle(rows: list[list[int]], *, left: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        width = max(map(len, rows))
+        ids = torch.full((len(rows), width), recorded["pad"])
+        mask = torch.zeros_like(ids)
+        for at, row in enumerate(rows):
+            place = slice(width - len(row), width) if left else slice(len(row))
+            ids[at, place], mask[at, place] = torch.tensor(row), 1
+        return ids, mask
+
+    prompt_ids, prompt_mask = rectangle(recorded["prompt"], left=True)
+    completion_ids, completion_mask = rectangle(recorded["completion"], left=False)
+    return {
+        "prompt_ids": prompt_ids,
+        "prompt_mask": prompt_mask,
+        "completion_ids": completion_ids,
+        "completion_mask": completion_mask,
+        "advantages": torch.tensor(recorded["advantage"]),
+        "num_items_in_batch": completion_mask.sum(),
+    }
+
+
 def main(folder: Path) -> None:
     settings = json.loads((folder / "settings.json").read_text())
     dtype = getattr(torch, settings.pop("weights"))
     paced = Paced()
-    trainer = GRPOTrainer(
+    given = folder / "batch.json"
+    trainer = (Recorded if given.is_file() else GRPOTrainer)(
         model=AutoModelForCausalLM.from_pretrained(folder, dtype=dtype),
         processing_class=AutoTokenizer.from_pretrained(folder),
         reward_funcs=paced.reward,
@@ -69,6 +106,8 @@ def main(folder: Path) -> None:
         args=GRPOConfig(output_dir=str(folder / "out"), **settings),
         callbacks=[paced],
     )
+    if isinstance(trainer, Recorded):
+        trainer.batch = padded(json.loads(given.read_text()))
     trainer.train()
 
 

@@ -191,8 +191,8 @@ def _packing(rows: Sequence[Row], starts: np.ndarray, owner: np.ndarray, device:
             owners = np.full(len(part) * width, -1, dtype=np.int64)
             owners[cells] = owner[start:stop]
             allowed = _allowed(torch.from_numpy(owners.reshape(len(part), width)).to(device))
-        where = (torch.from_numpy(index).to(device) for index in (tokens, cells))
-        grids.append(Grid(len(part), width, *where, allowed))
+        held, at = (torch.from_numpy(index).to(device) for index in (tokens, cells))
+        grids.append(Grid(len(part), width, held, at, allowed))
     shared = any(len(row.members) > 1 for row in rows)
     lengths = None if shared else torch.from_numpy(starts.astype(np.int32)).to(device)
     return Packing(tuple(grids), lengths, max(row.length for row in rows))
