@@ -4,8 +4,9 @@
 
 The batch: `--prompts` questions of the frozen probe, 8 completions of each by the shipped tiny model, advantages at
 random. An update is one optimizer step on all of it, in one pass where it fits `--micro-batch`. Contenders take turns
-within each round, on one core with one thread each; medians over the rounds, ratios within a round, by processor time and
-by the clock. A token is one of a prompt or of a completion, each completion behind its own prompt, padding not counted: the same number for all.
+within each round, on one core with one thread each; medians over the rounds, ratios within a round, by processor
+time and by the clock. A token is one of a prompt or of a completion, each completion behind its own prompt, padding
+not counted: the same number for all.
 
     azrl shared    completions of a prompt share a padded row (the default)
     azrl packed    the same rows end to end, no padding

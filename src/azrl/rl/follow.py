@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from azrl.errors import UserError
+from azrl.rl.memory import OutOfMemory
 from azrl.rl.ranks import Ranks
 from azrl.rl.types import Learner, Sample
 
@@ -53,8 +54,8 @@ class Leader:
         self._ranks.apart = True
         try:
             result = getattr(self.learner, name)(*args, **settings)
-        except (UserError, ValueError):  # raised by all of them alike
-            self._ranks.apart = False
+        except (UserError, ValueError) as error:  # raised by all of them alike, but for full memory
+            self._ranks.apart = isinstance(error, OutOfMemory)
             raise
         self._ranks.apart = False
         self.version = self.learner.version
@@ -68,7 +69,8 @@ def dismiss(ranks: Ranks) -> None:
 
 
 def follow(learner: Learner, ranks: Ranks) -> None:
-    """Make the first process's calls until it is done. What it can mend it hears of by itself."""
+    """Make the first process's calls until it is done. What is wrong with a batch or a folder it hears of by itself;
+    memory that ran out here ends this process, and with it the run."""
     while True:
         call: Call = ("", (), {})
         name, args, settings = ranks.tell(call)
@@ -76,5 +78,7 @@ def follow(learner: Learner, ranks: Ranks) -> None:
             return
         try:
             getattr(learner, name)(*args, **settings)
+        except OutOfMemory:  # the others wait for this process: the run cannot go on
+            raise
         except (UserError, ValueError):
             continue
