@@ -14,7 +14,7 @@ from pydantic import BaseModel
 import azrl
 from azrl.config import Config, ConfigError, load_config, to_yaml
 from azrl.config.aliases import ALIASES, FOLDERS
-from azrl.config.schema import ExecutorSection, parse_memory
+from azrl.config.executor import ExecutorSection, parse_memory
 
 SEED = """\
 model:
@@ -373,9 +373,10 @@ def test_every_setting_is_read_by_the_program() -> None:
                 isinstance(node, ast.Constant) and isinstance(node.value, str) and file.name == "monitors.py"
             ):
                 words.add(node.value)
-    for node in ast.walk(ast.parse((package / "config" / "schema.py").read_text("utf-8"))):
-        if isinstance(node, ast.FunctionDef) and node.name in words:  # a property that the program reads
-            words |= {inner.attr for inner in ast.walk(node) if isinstance(inner, ast.Attribute)}
+    for file in (package / "config").glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.FunctionDef) and node.name in words:  # a property that the program reads
+                words |= {inner.attr for inner in ast.walk(node) if isinstance(inner, ast.Attribute)}
     unread = [name for name in settings(Config) if not set(name.split(".")[1:]) <= words]
     assert unread == []
 

@@ -5,8 +5,8 @@ import math
 
 import pytest
 
-from azrl.config.schema import Alarm
-from azrl.config.schema import Monitors as Settings
+from azrl.config.monitors import Alarm
+from azrl.config.monitors import Monitors as Settings
 from azrl.selfplay.monitors import SIGNALS, Monitors
 
 LIMIT = 96

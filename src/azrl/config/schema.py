@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -17,28 +14,11 @@ from pydantic import (
     field_validator,
 )
 
+from azrl.config.executor import ExecutorSection
+from azrl.config.monitors import Monitors
+from azrl.config.section import Section
+
 KindName = Literal["abduction", "deduction", "induction"]
-LayerName = Literal[
-    "capabilities", "landlock", "lifeline", "limits", "namespaces", "no_new_privs", "rlimits", "root", "seccomp",
-    "user",
-]  # fmt: skip
-
-
-class Section(BaseModel):
-    """A section refuses unknown keys and checks its own defaults."""
-
-    model_config = ConfigDict(
-        extra="forbid", validate_default=True, use_attribute_docstrings=True, frozen=True, allow_inf_nan=False
-    )
-
-
-def parse_memory(limit: str | int) -> int:
-    """Bytes of `256m`, `1g`, `1.5 GiB` or a number of bytes, at least 1 MiB; units are powers of 1024."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", str(limit).lower())
-    size = int(float(match[1]) * 1024 ** " kmgt".index(match[2] or " ")) if match else 0
-    if size < 2**20:
-        raise ValueError("want a size of at least 1m, such as 256m, 1g or a number of bytes")
-    return size
 
 
 class Run(Section):
@@ -91,48 +71,6 @@ class EngineSection(Section):
     sync_tolerance: PositiveFloat | None = None
     """Largest |log-probability difference| between engine and learner after a sync before the run stops;
     null means 1e-3 in float32 and 1.0 in bfloat16 for the worst token (the mean must be a tenth of it)."""
-
-
-class ExecutorSection(Section):
-    backend: Literal["auto", "docker", "process", "mock"] = "auto"
-    """`docker`: fork servers in one hardened container; `process`: on this machine; `mock`: RestrictedPython in
-    the trainer, a toy; `auto`: the strongest that works here."""
-    workers: PositiveInt = 2
-    """Fork servers of `process`, for each interpreter variant that is in use."""
-    canary_every: NonNegativeInt = 100
-    """Jobs of a server after which a known job checks it; results wait for that. 0: never."""
-    recycle_after: PositiveInt = 20_000
-    """Jobs after which a server is replaced by a fresh one."""
-    cache_entries: NonNegativeInt = 4096
-    """Results kept, so that the same program with the same inputs and limits runs once. The gate's checks of
-    determinism never use it. 0: none."""
-    timeout: PositiveFloat = 1.0
-    """CPU seconds a job."""
-    memory_limit: str | PositiveInt = "256m"
-    """Memory a job: 256m, 1g, or bytes."""
-    output_chars: PositiveInt = 2000
-    """Longest result kept; longer ones are refused, never cut."""
-    minimum_layers: tuple[LayerName, ...] = ("limits", "no_new_privs", "rlimits", "seccomp")
-    """Layers of isolation without which `process` refuses to start; docs/sandbox.md says what each one holds."""
-    image: str = "azrl-sandbox"
-    """`docker`: the image, made by `python main.py sandbox build`."""
-    runtime: str | None = None
-    """`docker`: a runtime that the daemon knows, such as runsc (gVisor); null for the daemon's own."""
-    docker_host: str | None = None
-    """`docker`: the daemon's address, such as unix:///path; null for DOCKER_HOST or the usual socket."""
-    allow_unsafe_mock: bool = False
-    """Let `mock` serve a real language model. It holds no attacker; say true only for canned models."""
-
-    @field_validator("memory_limit")
-    @classmethod
-    def _readable(cls, limit: str | int) -> str | int:
-        parse_memory(limit)
-        return limit
-
-    @property
-    def memory_mb(self) -> int:
-        """`memory_limit` in MiB, rounded down."""
-        return parse_memory(self.memory_limit) // 2**20
 
 
 class Tasks(Section):
@@ -315,7 +253,7 @@ class Curriculum(Section):
         "zrc",
     ] = "uniform"
     """Who chooses arms (task kind x difficulty bin); docs/curricula.md says what each is for."""
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default={})
     """The algorithm's own settings, such as `temperature: 0.1` for dump; none keeps its defaults. Arms in them are
     written `deduction:2`."""
     embedding: Literal["tokens", "none"] = "tokens"
@@ -332,35 +270,6 @@ class Probe(Section):
     """Sampled answers an item, for sampled pass@1 and pass@k; 0 measures greedy alone."""
     at_start: bool = True
     at_end: bool = True
-
-
-class Alarm(Section):
-    minimum: float | None = None
-    maximum: float | None = None
-    """The value must stay between these."""
-    patience: PositiveInt = 5
-    """Steps out of range before the alarm acts."""
-    action: Literal["warn", "novelty", "pause"] = "warn"
-    """`warn` logs; `novelty` raises the novelty weight; `pause` saves a checkpoint and stops."""
-
-
-class Monitors(Section):
-    window: PositiveInt = 10
-    """Steps over which the monitored values are averaged."""
-    unique_rate: Alarm = Alarm(minimum=0.6, action="novelty")
-    """Unique normalised programs among admitted proposals."""
-    admitted: Alarm = Alarm(minimum=0.02, patience=20, action="pause")
-    """Share of proposals that the gate admits."""
-    program_size: Alarm = Alarm(minimum=0.8)
-    """Mean top-level statements of admitted programs."""
-    type_mix: Alarm = Alarm(minimum=0.05)
-    """Smallest share of any one kind among admitted proposals."""
-    entropy: Alarm = Alarm(minimum=0.02)
-    """Mean negative log-probability of sampled tokens, in nats."""
-    length: Alarm = Alarm(maximum=0.95)
-    """Mean response length as a share of max_response_length."""
-    format: Alarm = Alarm(minimum=0.5)
-    """Share of well-formed solver answers."""
 
 
 class Logging(Section):

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from azrl.config.schema import Alarm
-from azrl.config.schema import Monitors as MonitorsConfig
+from azrl.config.monitors import Alarm
+from azrl.config.monitors import Monitors as MonitorsConfig
 
 SIGNALS = ("unique_rate", "admitted", "program_size", "type_mix", "entropy", "length", "format")
 
