@@ -21,6 +21,7 @@ CONTENDERS: dict[str, tuple[str, dict[str, Any]]] = {
     "uniform": ("uniform", {}),
     "by mastery, replace": ("staged", {"advance": "mastery", "mode": "replace"}),
     "frontier, cost 0": ("frontier", {"cost": 0.0}),
+    "frontier, cost 0, no gate": ("frontier", {"cost": 0.0, "closed": 1.0}),
     "dump": ("dump", {}),
     "sec": ("sec", {}),
     "learnability, Thompson": ("learnability", {"rule": "thompson"}),
