@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from azrl.config.schema import Training
 from azrl.rl.follow import Leader, dismiss, follow
 from azrl.rl.learner import TorchLearner
+from azrl.rl.ppo import PPOLearner
 from azrl.rl.ranks import Ranks
 from azrl.rl.types import NonFinite, Sample
 
@@ -28,14 +29,16 @@ COMMON = {"learning_rate": 1e-3, "minibatches": 2, "ppo_epochs": 2, "micro_batch
 SCENARIOS = {
     "full": ("qwen2", {"batching": "packed", "head_tokens": 9, "use_kl": True, "entropy_coeff": 0.01}),
     "shared": ("llama", {"gradient_checkpointing": True, "loss": "sequence_mean"}),
+    "values": ("qwen2", {"rl_algorithm": "PPO", "use_kl": True, "kl_in_reward": True, "batching": "packed"}),
     "adapters": ("qwen3", {"lora_rank": 2, "batching": "padded", "use_kl": True, "optimizer_offload": True}),
 }
 STEPS = 3
 
 
-def learner(name: str, ranks: Ranks) -> TorchLearner:
+def learner(name: str, ranks: Ranks) -> TorchLearner | PPOLearner:
     kind, settings = SCENARIOS[name]
-    return TorchLearner(build(kind), Training(**COMMON, **settings), pad_id=0, ranks=ranks, seed=5)
+    made = PPOLearner if settings.get("rl_algorithm") == "PPO" else TorchLearner
+    return made(build(kind), Training(**COMMON, **settings), pad_id=0, ranks=ranks, seed=5)
 
 
 def samples(seed: int) -> list[Sample]:

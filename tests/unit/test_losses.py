@@ -1,12 +1,16 @@
 """The policy loss against numbers worked by hand."""
 
+import json
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from azrl.rl.losses import importance_weights, k3, policy_loss, token_weights
+from azrl.rl.losses import k3, policy_loss, token_weights
 
+VERL = json.loads(Path(__file__).with_name("verl_numbers.json").read_text())
 CLIP = {"clip_low": 0.2, "clip_high": 0.28}
 
 
@@ -38,20 +42,32 @@ def test_clip_table():
     assert metrics["kl"] == pytest.approx(sum(r - 1 - math.log(r) for r in ratios.tolist()) / 6)
 
 
-def test_importance_scales_a_token_and_is_capped():
-    trainer, sampler = tensors([-1.0, -1.0, -2.0], [-1.0, -1.5, -5.0])
-    importance = importance_weights(trainer, sampler, 2.0)
-    assert importance.tolist() == pytest.approx([1.0, math.exp(0.5), 2.0])
-    loss, _ = policy_loss(
-        trainer, trainer, torch.ones(3), torch.tensor([0.5, 0.25, 0.25]), importance=importance, **CLIP
+def test_importance_scales_a_token():
+    logprobs, importance, weights = tensors([-1.0, -1.0, -2.0], [1.0, 1.5, 0.0], [0.5, 0.25, 0.25])
+    logprobs.requires_grad_()
+    loss, _ = policy_loss(logprobs, logprobs.detach(), torch.ones(3), weights, importance=importance, **CLIP)
+    assert loss.item() == pytest.approx(-(0.5 + 0.375 + 0.0))
+    loss.backward()
+    assert logprobs.grad.tolist() == pytest.approx([-0.5, -0.375, 0.0])
+
+
+@pytest.mark.parametrize("case", VERL["policy_loss"], ids=lambda case: case["loss"])
+def test_the_clipped_loss_is_verls(case):
+    """Recorded from verl's compute_policy_loss_vanilla, clip 0.2 below and 0.28 above."""
+    logprobs, old, advantages = (
+        torch.tensor([x for row in VERL[name] for x in row], dtype=torch.float64)
+        for name in ("new", "old", "advantages")
     )
-    assert loss.item() == pytest.approx(-(0.5 + 0.25 * math.exp(0.5) + 0.5))
+    each = token_weights(VERL["lengths"], case["loss"])
+    weights = torch.tensor(np.repeat(each, VERL["lengths"]))
+    loss, metrics = policy_loss(logprobs, old, advantages, weights, **CLIP)
+    assert loss.item() == pytest.approx(case["value"], abs=1e-8)
+    assert metrics["clip_fraction"] == pytest.approx(case["clip_fraction"], abs=1e-6)
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_the_sampler_must_be_finite(bad):
-    with pytest.raises(ValueError, match="non-finite"):
-        importance_weights(*tensors([-1.0], [bad]), 2.0)
+def test_k3_is_verls():
+    new, reference = tensors(*(VERL[name][0] for name in ("new", "reference")))
+    assert k3(reference - new).tolist() == pytest.approx(VERL["k3"][0], abs=1e-9)
 
 
 def test_reference_and_entropy_terms():

@@ -61,10 +61,10 @@ def prompts(count: int, *, seed: int = 0, longest: int = 40) -> list[str]:
     ]
 
 
-def reference_scores(model, prompt_ids, token_ids) -> list[float]:
+def reference_scores(model, prompt_ids, token_ids, temperature=1.0) -> list[float]:
     ids = torch.tensor([[*prompt_ids, *token_ids]])
     with torch.no_grad():
-        logprobs = model(ids).logits[0].float().log_softmax(-1)
+        logprobs = (model(ids).logits[0].float() / temperature).log_softmax(-1)
     at = range(len(prompt_ids) - 1, ids.shape[1] - 1)
     return [logprobs[i, token].item() for i, token in zip(at, token_ids, strict=True)]
 
@@ -167,9 +167,9 @@ def test_samples_do_not_depend_on_the_batch_and_finished_rows_leave_it():
             assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
             assert len(other.token_ids) <= request.max_tokens
             assert EOS not in other.token_ids[:-1]
-            assert other.logprobs == pytest.approx(
-                reference_scores(model, other.prompt_ids, other.token_ids), abs=1e-4
-            )
+            of_draw = request.temperature or 1.0  # greedy rows give the probabilities at temperature 1
+            expected = reference_scores(model, other.prompt_ids, other.token_ids, of_draw)
+            assert other.logprobs == pytest.approx(expected, abs=1e-4)
     lengths = {len(completion.token_ids) for group in together for completion in group}
     finishes = {completion.finish for group in together for completion in group}
     assert len(lengths) > 8
@@ -225,7 +225,7 @@ def test_sampling_follows_the_softmax(temperature, top_p):
     chi = float(((counts - expected * n)[likely] ** 2 / (expected * n)[likely]).sum())
     assert likely.sum() > 3
     assert chi < 32  # the 0.1 % point of 11 degrees of freedom is 31.3
-    policy = logits.log_softmax(-1)
+    policy = (logits / temperature).log_softmax(-1)
     for completion in group[:50]:
         assert completion.logprobs[0] == pytest.approx(policy[completion.token_ids[0]].item(), abs=1e-4)
 

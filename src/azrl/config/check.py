@@ -17,7 +17,6 @@ from azrl.config.source import Key, Setting
 from azrl.curriculum import build_curriculum
 
 LATER = {
-    ("training.rl_algorithm", "ppo"),
     ("engine.backend", "vllm"),
 }
 """Values that people know from elsewhere and this version does not have."""

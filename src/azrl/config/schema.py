@@ -1,4 +1,5 @@
-"""Every setting there is: one model a section, the meaning under each field. Nothing here imports torch."""
+"""Every setting there is: one model a section, the meaning under each field; `training` has a file of its own.
+Nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from pydantic import (
 from azrl.config.executor import ExecutorSection
 from azrl.config.monitors import Monitors
 from azrl.config.section import Section
+from azrl.config.training import Training
 
 KindName = Literal["abduction", "deduction", "induction"]
 
@@ -64,10 +66,10 @@ class EngineSection(Section):
     """OpenMP threads, for generation and update alike."""
     batch_rows: PositiveInt = 128
     """Rows decoded together."""
-    temperature: PositiveFloat = 1.0
-    """Sampling temperature of rollouts."""
+    temperature: float = Field(default=1.0, ge=0.01)
+    """Sampling temperature of rollouts; the learner trains that very distribution."""
     top_p: float = Field(default=1.0, gt=0.0, le=1.0)
-    """Nucleus mass of rollouts."""
+    """Nucleus mass of rollouts. Below 1 the learner's probabilities are not those that rollouts are drawn with."""
     sync_tolerance: PositiveFloat | None = None
     """Largest |log-probability difference| between engine and learner after a sync before the run stops;
     null means 1e-3 in float32 and 1.0 in bfloat16 for the worst token (the mean must be a tenth of it)."""
@@ -113,6 +115,16 @@ class FormatPenalty(Section):
     """Reward for a malformed answer or a refused proposal."""
 
 
+class Overlong(Section):
+    filter: bool = False
+    """Leave completions that were cut off at `model.max_response_length` out of the loss; their rewards still count
+    in baselines (DAPO's overlong filtering)."""
+    share: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Soft punishment: over this last share of `model.max_response_length` a completion's reward falls with its
+    length, at the end by `penalty` (DAPO: 0.2). 0: none."""
+    penalty: PositiveFloat = 1.0
+
+
 class Selfplay(Section):
     batch_size: PositiveInt = 48
     """Proposals a step, over all kinds."""
@@ -153,78 +165,28 @@ class Selfplay(Section):
     novelty_weight: NonNegativeFloat = 0.0
     """Penalty share for programs seen before: reward / (1 + this x tasks of the buffer with that program)."""
     format_penalty: FormatPenalty = FormatPenalty()
+    overlong: Overlong = Overlong()
+    filter_groups: bool = False
+    """Leave the attempts at a task out of the update where all of them earned the same: they compare with nothing
+    (DAPO's dynamic filtering). Buffer and curriculum still learn of them. Needs `solver_rollouts: reuse`."""
+    refill_rounds: NonNegativeInt = 0
+    """With `filter_groups`: up to so many times a step, attempt as many more buffer tasks as were left out."""
     shuffle_rewards: bool = False
     """Control experiment: permute rewards within each (kind, role), so nothing can be learned from them."""
 
-    @field_validator("practise_first")
+    @field_validator("practise_first", "filter_groups")
     @classmethod
-    def _reusing(cls, first: bool, info: ValidationInfo) -> bool:
-        if first and info.data.get("solver_rollouts") == "fresh":
+    def _reusing(cls, on: bool, info: ValidationInfo) -> bool:
+        if on and info.data.get("solver_rollouts") == "fresh":
             raise ValueError("needs solver_rollouts: reuse")
-        return first
+        return on
 
-
-class Training(Section):
-    rl_algorithm: Literal["TRR++", "TRR++_token", "REINFORCE++", "GRPO", "RLOO", "DR_GRPO"] = "TRR++"
-    """Advantage estimator."""
-    loss: Literal["token_mean", "sequence_mean"] = "token_mean"
-    """How the PPO-clip loss is averaged."""
-    optimizer: Literal["adamw"] = "adamw"
-    learning_rate: PositiveFloat = 1e-4
-    weight_decay: NonNegativeFloat = 0.0
-    beta1: float = Field(default=0.9, ge=0.0, lt=1.0)
-    beta2: float = Field(default=0.98, ge=0.0, lt=1.0)
-    warmup_steps: NonNegativeInt = 0
-    """Optimizer steps of linear warm-up."""
-    lr_schedule: Literal["constant", "linear"] = "constant"
-    """`linear`: the learning rate falls to zero as the run nears its end (`run.iterations` or `run.time_limit_s`,
-    whichever is nearer; after a clock, a repeated run is not the same to the bit)."""
-    max_grad_norm: PositiveFloat = 1.0
-    clip_low: PositiveFloat = 0.2
-    clip_high: PositiveFloat = 0.28
-    """PPO-clip range of the ratio: [1 - clip_low, 1 + clip_high] (DAPO's asymmetric clip)."""
-    ppo_epochs: PositiveInt = 1
-    minibatches: PositiveInt = 2
-    """Optimizer steps an epoch."""
-    micro_batch_tokens: PositiveInt = 16384
-    """Tokens a forward pass, padding included; gradients are accumulated, so it changes memory, not results. Halved
-    when memory runs out."""
-    batching: Literal["shared", "padded", "packed"] = "shared"
-    """`shared`: completions of one prompt share a padded row; `padded`: each has its own, for any causal model;
-    `packed`: rows end to end without padding (on a GPU in bfloat16 by a flash kernel, without shared prompts)."""
-    head_tokens: PositiveInt | None = None
-    """Tokens whose logits exist at once; the backward pass computes them anew. null: those of a whole micro-batch, 4
-    bytes x vocabulary each, which a real model's memory will not hold."""
-    gradient_checkpointing: bool = False
-    """Keep no activations inside the blocks and compute them again in the backward pass: less memory, a third more
-    work."""
-    lora_rank: NonNegativeInt = 0
-    """Train low-rank adapters of this rank (package peft) and freeze the model; 0 trains all weights."""
-    lora_alpha: PositiveFloat = 32.0
-    """Adapters count by lora_alpha / lora_rank."""
-    lora_targets: tuple[str, ...] = ("all-linear",)
-    """The modules that get adapters, by the last part of their names, such as q_proj; `all-linear`: every matrix but
-    the head."""
-    optimizer_offload: bool = False
-    """Keep AdamW's moments and float32 copies of the trained weights in the CPU's memory and step there."""
-    weights_dtype: Literal["float32", "bfloat16"] = "float32"
-    """Precision in which the learner keeps the model. bfloat16 alone would swallow small steps, so it needs float32
-    adapters (lora_rank) or copies (optimizer_offload)."""
-    use_kl: bool = False
-    kl_coeff: NonNegativeFloat = 0.001
-    """Weight of the KL penalty to the starting model (k3 estimator), when use_kl."""
-    entropy_coeff: NonNegativeFloat = 0.0
-    importance_cap: PositiveFloat | None = 2.0
-    """Truncated importance sampling between sampler and trainer: the weight's cap; null turns it off."""
-    cell_prior: NonNegativeFloat = 16.0
-    """TRR++: how many samples the running mean and std of a cell count for against the batch's own."""
-
-    @field_validator("weights_dtype")
+    @field_validator("refill_rounds")
     @classmethod
-    def _exact_somewhere(cls, name: str, info: ValidationInfo) -> str:
-        if name != "float32" and not (info.data.get("lora_rank") or info.data.get("optimizer_offload")):
-            raise ValueError("needs lora_rank above 0 or optimizer_offload: true")
-        return name
+    def _filtering(cls, rounds: int, info: ValidationInfo) -> int:
+        if rounds and not info.data.get("filter_groups", True):
+            raise ValueError("needs filter_groups: true")
+        return rounds
 
 
 class Buffer(Section):

@@ -23,7 +23,8 @@ class Request:
 @dataclass(frozen=True, slots=True)
 class Completion:
     """What the model wrote: `token_ids` includes the end token when `finish` is "stop"; `logprobs[i]` is the
-    natural-log probability of `token_ids[i]` under the sampling policy at temperature 1."""
+    natural-log probability of `token_ids[i]` under the softmax of logits / the request's temperature (1 where it is
+    greedy), over all tokens also where `top_p` left some out."""
 
     text: str
     prompt_ids: tuple[int, ...]

@@ -39,7 +39,8 @@ def invert(probs: Tensor, uniform: Tensor) -> Tensor:
 class Sampler:
     """Draws for a batch whose rows may differ in temperature and top_p.
 
-    `uniforms` is float32 [steps, rows]. Log-probabilities are the policy's own: temperature 1, all tokens.
+    `uniforms` is float32 [steps, rows]. Log-probabilities are those of the softmax at the row's temperature (1
+    where it is greedy) over all tokens, whatever `top_p` leaves of them.
     """
 
     def __init__(
@@ -62,7 +63,8 @@ class Sampler:
         if self._all_greedy:
             tokens = logits.argmax(-1)
         else:
-            probs = (logits / self._temperature).softmax(-1)
+            logits = logits / self._temperature
+            probs = logits.softmax(-1)
             tokens = invert(nucleus(probs, self._top_p) if self._any_top_p else probs, self._uniforms[step])
             if self._any_greedy:
                 tokens = torch.where(self._greedy, logits.argmax(-1), tokens)

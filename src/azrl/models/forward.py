@@ -87,6 +87,14 @@ def head_input(model: PreTrainedModel, hidden: Tensor, dtype: torch.dtype) -> Te
     return _normed(hidden, model.config.rms_norm_eps, dtype) if is_lean(model) else hidden.to(dtype)
 
 
+def last_hidden_state(model: PreTrainedModel, hidden: Tensor) -> Tensor:
+    """What transformers calls so, float32 [..., H], from what `hidden_states` gave: behind the final norm."""
+    if not is_lean(model):
+        return hidden.float()
+    norm: Any = model.base_model.norm
+    return F.rms_norm(hidden, (hidden.shape[-1],), norm.weight.float(), model.config.rms_norm_eps)
+
+
 def logits(model: PreTrainedModel, hidden: Tensor, dtype: torch.dtype) -> Tensor:
     """Next-token logits, float32 [..., V], for rows [..., H] of what `hidden_states` gave."""
     if not is_lean(model):

@@ -3,7 +3,7 @@
 One `update` is `ppo_epochs` x `minibatches` optimizer steps. Micro-batches only bound memory: each token's
 weight in the loss is fixed for the whole minibatch first. The old policy of the PPO ratio is the trainer's
 own at the start of the update, and what separates it from the sampler (another precision, another kernel)
-is corrected by a capped importance weight; with `importance_cap` null the sampler's log-probabilities are
+is corrected by an importance weight (`correction.py`); with `importance_cap` null the sampler's log-probabilities are
 the old policy themselves.
 """
 
@@ -77,12 +77,13 @@ class TorchLearner:
         Metrics: `loss`, `grad_norm` (before clipping; both means over steps), `lr` (of the last step) and, per
         completion token, `entropy_exact` (nats, of the whole distribution), `kl` (k3, old against new policy),
         `clip_fraction`, `ratio_mean`, `ratio_max`, `mismatch_kl` (k3, sampler against trainer),
-        `importance_mean` when there is a cap and `kl_reference` when there is a reference.
+        `importance_mean` and `importance_beyond` (share of tokens with a weight out of bounds) when there is a
+        cap, and `kl_reference` when there is a reference.
         ValueError: no samples, an empty one, or log-probabilities that do not match its tokens. NonFinite,
         OutOfMemory: see there; steps already taken in this update stand."""
-        _check(samples)
+        check(samples)
         try:
-            if not all(np.isfinite((sample.advantage, *sample.logprobs)).all() for sample in samples):
+            if not all(np.isfinite((s.advantage, *s.token_advantages, *s.logprobs)).all() for s in samples):
                 raise NonFinite("a sampler log-probability or an advantage is not finite")
             return self._update(samples, seed, progress)
         except (NonFinite, OutOfMemory) as error:
@@ -266,7 +267,8 @@ class TorchLearner:
         return found
 
 
-def _check(samples: Sequence[Sample]) -> None:
+def check(samples: Sequence[Sample]) -> None:
+    """ValueError unless there are samples, each with tokens and one log-probability a token."""
     if not samples:
         raise ValueError("no samples to learn from")
     for index, sample in enumerate(samples):

@@ -34,16 +34,6 @@ def k3(log_ratio: Tensor) -> Tensor:
     return log_ratio.exp() - 1 - log_ratio
 
 
-def importance_weights(trainer: Tensor, sampler: Tensor, cap: float) -> Tensor:
-    """Truncated importance sampling between sampler and trainer: min(p_trainer / p_sampler, cap) per token.
-
-    Engine and trainer compute the same policy with different rounding; unweighted, the gradient is that of
-    neither. ValueError on non-finite log-probabilities of the sampler: its samples cannot be believed."""
-    if not torch.isfinite(sampler).all():
-        raise ValueError("the sampler gave non-finite log-probabilities")
-    return (trainer - sampler).clamp(-_MAX_LOG_RATIO, _MAX_LOG_RATIO).exp().clamp(max=cap)
-
-
 def policy_loss(
     logprobs: Tensor,
     old_logprobs: Tensor,
@@ -63,7 +53,7 @@ def policy_loss(
     PPO-clip (arXiv 1707.06347) with the asymmetric range of DAPO: with ratio = exp(logprobs - old_logprobs),
         - sum(weights * importance * min(ratio * A, clip(ratio, 1 - clip_low, 1 + clip_high) * A))
         + kl_coeff * sum(weights * k3 to the reference) - entropy_coeff * sum(weights * entropy)
-    Natural logs. `importance` (no gradient) from `importance_weights`. Metrics: `ratio_mean`, `ratio_max`,
+    Natural logs. `importance` (no gradient) from `correction.importance_weights`. Metrics: `ratio_mean`, `ratio_max`,
     `clip_fraction` (tokens whose gradient the clip removed), `kl` (k3 of old against new) and, with a
     reference, `kl_reference`. Without any weighted token: zero, no metrics."""
     log_ratio = (logprobs - old_logprobs).clamp(-_MAX_LOG_RATIO, _MAX_LOG_RATIO)

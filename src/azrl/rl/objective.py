@@ -10,7 +10,8 @@ from torch import Tensor
 
 from azrl.config.schema import Training
 from azrl.rl.batching import MicroBatch
-from azrl.rl.losses import importance_weights, k3, policy_loss
+from azrl.rl.correction import importance_weights
+from azrl.rl.losses import k3, policy_loss
 from azrl.rl.scoring import TokenScorer
 from azrl.rl.types import Sample
 
@@ -33,17 +34,29 @@ def micro_batch_loss(
     as it is now. All probabilities are of the softmax of logits / `temperature`."""
     device = batch.ids.device
     lengths = torch.tensor(batch.lengths, device=device)
-    of_each = np.array([(token_weight[i], samples[i].advantage) for i in batch.members], dtype=np.float32)
-    weights, advantages = torch.from_numpy(of_each.T).to(device).repeat_interleave(lengths, dim=1)
+    of_each = np.array([token_weight[i] for i in batch.members], dtype=np.float32)
+    weights = torch.from_numpy(of_each).to(device).repeat_interleave(lengths)
+    worth = [
+        samples[i].token_advantages or (samples[i].advantage,) * n
+        for i, n in zip(batch.members, batch.lengths, strict=True)
+    ]
+    advantages = torch.from_numpy(np.concatenate(worth).astype(np.float32)).to(device)
     sampled = np.concatenate([samples[i].logprobs for i in batch.members]).astype(np.float32)
     sampler = torch.from_numpy(sampled).to(device)
     logprobs, spread = scorer(batch, "gradient" if config.entropy_coeff > 0 else "value", temperature)
     for member, now in zip(batch.members, logprobs.detach().split(batch.lengths), strict=True):
         old.setdefault(member, now)
     old_logprobs = torch.cat([old[member] for member in batch.members])
-    importance = None
+    importance, beyond = None, None
     if config.importance_cap is not None:
-        importance = importance_weights(old_logprobs, sampler, config.importance_cap)
+        importance, beyond = importance_weights(
+            old_logprobs,
+            sampler,
+            batch.lengths,
+            mode=config.importance_mode,
+            cap=config.importance_cap,
+            floor=config.importance_floor,
+        )
     reference_logprobs = None if reference is None else reference(batch)
     loss, metrics = policy_loss(
         logprobs,
@@ -61,6 +74,7 @@ def micro_batch_loss(
     metrics["entropy_exact"] = spread.mean().item()
     trainer = logprobs.detach() if importance is None else old_logprobs
     metrics["mismatch_kl"] = k3(trainer - sampler).mean().item()
-    if importance is not None:
+    if importance is not None and beyond is not None:
         metrics["importance_mean"] = importance.mean().item()
+        metrics["importance_beyond"] = beyond.float().mean().item()
     return loss, metrics

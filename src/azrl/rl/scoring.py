@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from azrl.models.forward import head_input, head_weight, hidden_states, logits
+from azrl.models.forward import head_input, head_weight, hidden_states, last_hidden_state, logits
 from azrl.rl.batching import MicroBatch
 from azrl.rl.head import chunked_scores
 
@@ -35,7 +35,7 @@ class TokenScorer(nn.Module):
         """Natural-log probability of each of `batch`'s N completion tokens under the softmax of logits /
         `temperature`, and the entropy (nats) of that distribution, as a bare value or with its gradient; float32
         [N] both."""
-        hidden = self.features(batch)
+        hidden = self._hidden(batch)
         if self.head_tokens is not None:
             given = head_input(self.model, hidden, self.dtype)
             weight, bias = head_weight(self.model, self.dtype)
@@ -52,7 +52,11 @@ class TokenScorer(nn.Module):
             return chosen, -(distribution.exp() * distribution).sum(-1)
 
     def features(self, batch: MicroBatch) -> Tensor:
-        """The hidden states [N, H] from which the head predicts the completion tokens."""
+        """The last hidden states, float32 [N, H], from which the head predicts the completion tokens: the same
+        whatever forward pass the model takes."""
+        return last_hidden_state(self.model, self._hidden(batch))
+
+    def _hidden(self, batch: MicroBatch) -> Tensor:
         return hidden_states(
             self.model,
             batch.ids,

@@ -17,14 +17,16 @@ class NonFinite(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One completion: `logprobs` are the sampler's, one per completion token; `advantage` is per sequence.
-    `cell` names (kind, role), for the estimator and for metrics."""
+    """One completion: `logprobs` are the sampler's, one per completion token, at the temperature of the rollout;
+    `advantage` is per sequence, unless a critic gave each token its own in `token_advantages`. `cell` names
+    (kind, role), for the estimator and for metrics."""
 
     prompt_ids: tuple[int, ...]
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     advantage: float
     cell: tuple[str, str]
+    token_advantages: tuple[float, ...] = ()
 
 
 class Learner(Protocol):

@@ -46,10 +46,10 @@ class ByCluster:
         self._buffer, self._embed, self._seed, self._otherwise = buffer, embed, seed, otherwise
         self._zrc = ZeroResourceCurriculum(settings, seed=seed, embed=embed)
 
-    def draw(self, step: int, n: int) -> list[Pick]:
+    def draw(self, step: int, n: int, *, part: str = "") -> list[Pick]:
         self._follow()
         if not self._zrc.tasks:
-            return self._otherwise.draw(step, n)
+            return self._otherwise.draw(step, n, part=part)
         chances = dict(zip(self._zrc.tasks, self._zrc.task_probabilities().tolist(), strict=True))
         sizes = {cluster: len(tasks) for cluster, tasks in self._zrc.clusters.items()}
         found: dict[str, Pick] = {}

@@ -111,15 +111,18 @@ def _learner(
 ) -> Learner:
     from azrl.rl.follow import Leader
     from azrl.rl.learner import TorchLearner
+    from azrl.rl.ppo import PPOLearner
     from azrl.rl.ranks import ALONE
 
     together = ranks or ALONE
-    learner = TorchLearner(
+    build = PPOLearner if config.training.rl_algorithm == "PPO" else TorchLearner
+    learner = build(
         model,
         config.training,
         pad_id=pad_id,
         dtype=dtype,
         on_failure=failures,
+        temperature=config.engine.temperature,
         seed=config.run.seed,
         ranks=together,
     )

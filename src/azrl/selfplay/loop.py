@@ -19,8 +19,9 @@ from azrl.rl.types import Learner
 from azrl.seeding import derive
 from azrl.selfplay.composer import Composer
 from azrl.selfplay.execution import observe
+from azrl.selfplay.filters import refill
 from azrl.selfplay.measure import Step, measure
-from azrl.selfplay.practice import Practice
+from azrl.selfplay.practice import Pick, Practice
 from azrl.selfplay.proposer import Proposal, Proposer
 from azrl.selfplay.solver import Group, Solver
 from azrl.selfplay.sync import Sync
@@ -123,12 +124,13 @@ class SelfPlay:
             groups = self._judged(practice)
             lessons: list[Lesson] = []
             if settings.practise_first:
+                groups = self._refilled(groups, step, "practice", picks)
                 lessons.append(teach([], {}, groups, groups))
-                new = self._judged(attempted)
+                new = self._refilled(self._judged(attempted), step, "new", picks, others=groups)
                 lessons.append(teach(played.proposals, played.verdicts, new, new))
                 groups += new
             else:
-                groups += self._judged(attempted)
+                groups = self._refilled(groups + self._judged(attempted), step, "all", picks)
                 trained = groups
                 if settings.solver_rollouts == "fresh":
                     trained = self._judged(
@@ -152,6 +154,7 @@ class SelfPlay:
             played.composites,
             groups,
             [e for lesson in lessons for e in lesson.earned],
+            [e for lesson in lessons for e in lesson.trained],
             [s for lesson in lessons for s in lesson.samples],
             {**together(lessons), **proof, **terms},
             shares=shares,
@@ -212,6 +215,27 @@ class SelfPlay:
         if verdict.task is None or self.parts.fits(self.parts.solver.prompt(verdict.task)):
             return verdict
         return replace(verdict, task=None, reason=Reason.TOO_LARGE, detail="prompt")
+
+    def _refilled(
+        self, groups: list[Group], step: int, part: str, picks: list[Pick], others: Sequence[Group] = ()
+    ) -> list[Group]:
+        """`groups`, and as many more of the buffer's tasks as it takes to stand in for those that tell nothing;
+        none of this step's `others`. What was drawn for it is put to the step's `picks`."""
+
+        def draw(n: int, number: int) -> list[Task]:
+            drawn = self.parts.practice.draw(step, n, part=f" {part} {number}")
+            picks.extend(drawn)
+            return [pick.task for pick in drawn]
+
+        config = self.parts.config
+        return groups + refill(
+            groups,
+            draw,
+            lambda tasks, _: self._judged(self._attempt(tasks, step)),
+            config.selfplay,
+            config.model.max_response_length,
+            others,
+        )
 
     def _attempt(
         self, tasks: Sequence[Task], step: int, *, purpose: str = "solve", n: int | None = None

@@ -35,6 +35,7 @@ def measure(
     composites: Sequence[Verdict],
     groups: Sequence[Group],
     earned: Sequence[Earned],
+    trained: Sequence[Earned],
     samples: Sequence[Sample],
     learned: Mapping[str, float],
     *,
@@ -44,8 +45,9 @@ def measure(
     unique_rate: float | None,
     rollouts: int,
 ) -> Step:
-    """Sum up one step. Rates whose denominator is zero are left out rather than made up. `shares` and `drawn` are
-    the probabilities by which each arm and each practised task was drawn, `target` the solve rate asked for."""
+    """Sum up one step: `earned` by all, of which `trained` was learned from, as `samples`. Rates whose denominator
+    is zero are left out rather than made up. `shares` and `drawn` are the probabilities by which each arm and each
+    practised task was drawn, `target` the solve rate asked for."""
     metrics: dict[str, float] = {}
     admitted = [v for v in verdicts.values() if v.task is not None]
     attempts = [a for g in groups for a in g.attempts]
@@ -102,7 +104,7 @@ def measure(
         "entropy": signals["entropy"],
         "length/proposer": fmean(len(p.completion.token_ids) for p in proposals),
         "tokens": float(tokens),
-        "trained/share": len([e for e in earned if e.cell[1] == SOLVER]) / max(1, len(attempts)),
+        "trained/share": len([e for e in trained if e.cell[1] == SOLVER]) / max(1, len(attempts)),
         "trained/sequences": float(len(samples)),
         "trained/tokens": float(sum(len(s.token_ids) for s in samples)),
         "buffer/size": float(buffer.size()),
@@ -115,7 +117,10 @@ def measure(
     for (kind, _), n in sorted(buffer.counts().items()):
         metrics[f"buffer/{kind}"] = metrics.get(f"buffer/{kind}", 0.0) + n
 
-    rewards_of = {id(e.completion): (e.reward, s.advantage) for e, s in zip(earned, samples, strict=True)}
+    if len(trained) < len(earned):
+        metrics["trained/left_out"] = 1.0 - len(trained) / len(earned)
+    rewards_of: dict[int, tuple[float, float | None]] = {id(e.completion): (e.reward, None) for e in earned}
+    rewards_of |= {id(e.completion): (e.reward, s.advantage) for e, s in zip(trained, samples, strict=True)}
     records = _records(proposals, verdicts, groups, rewards_of, shares, drawn, rollouts)
     return Step(metrics, signals, records, tokens)
 
@@ -124,7 +129,7 @@ def _records(
     proposals: Sequence[Proposal],
     verdicts: Mapping[int, Verdict],
     groups: Sequence[Group],
-    rewards_of: Mapping[int, tuple[float, float]],
+    rewards_of: Mapping[int, tuple[float, float | None]],
     shares: Mapping[str, float],
     drawn: Mapping[str, float],
     limit: int,

@@ -27,8 +27,8 @@ class Pick:
 class Practice(Protocol):
     """Draws stored tasks. Draws are functions of the state, the run's seed and the step."""
 
-    def draw(self, step: int, n: int) -> list[Pick]:
-        """Up to n different tasks."""
+    def draw(self, step: int, n: int, *, part: str = "") -> list[Pick]:
+        """Up to n different tasks; `part` tells several draws of one step apart."""
         ...
 
     def learn(self, groups: Sequence[Group]) -> dict[str, float]:
@@ -52,11 +52,11 @@ class ByArm:
     def __init__(self, buffer: TaskBuffer, sampler: CurriculumSampler, seed: int) -> None:
         self._buffer, self._sampler, self._seed = buffer, sampler, seed
 
-    def draw(self, step: int, n: int) -> list[Pick]:
-        rng = generator(self._seed, step, "practice")
+    def draw(self, step: int, n: int, *, part: str = "") -> list[Pick]:
+        rng = generator(self._seed, step, f"practice{part}")
         shares = self._sampler.shares(step)
         chosen: dict[str, Pick] = {}
-        for arm, count in sorted(Counter(self._sampler.draw(step, n, purpose="practise")).items()):
+        for arm, count in sorted(Counter(self._sampler.draw(step, n, purpose=f"practise{part}")).items()):
             spec = parse_arm(arm)
             found = self._buffer.picks(spec.kind, count, rng=rng, bins=(spec.bin,))
             found = found or self._buffer.picks(spec.kind, count, rng=rng)

@@ -13,6 +13,7 @@ from azrl.rl.baseline import CellBaseline
 from azrl.rl.types import Learner, Sample
 from azrl.seeding import derive, generator
 from azrl.selfplay.credit import PROPOSER, SOLVER, Earned, proposer_earnings, shuffled, solver_earnings
+from azrl.selfplay.filters import cut_off, punished, telling
 from azrl.selfplay.proposer import Proposal
 from azrl.selfplay.solver import Group
 from azrl.tasks.gate import Verdict
@@ -26,9 +27,10 @@ class Clock(Protocol):
 
 @dataclass(frozen=True)
 class Lesson:
-    """One update: what was earned, what was trained on, and what the learner says of it."""
+    """One update: what was earned, what of it was trained on (each with its sample), and what the learner says."""
 
     earned: list[Earned]
+    trained: list[Earned]
     samples: list[Sample]
     metrics: dict[str, float]
 
@@ -58,31 +60,43 @@ class Teacher:
         progress: float,
         novelty_weight: float,
     ) -> Lesson:
-        """One update on the proposals, whose worth `groups` measured, and on the solver's `trained` groups."""
+        """One update on the proposals, whose worth `groups` measured, and on the solver's `trained` groups. None at
+        all where the filters leave nothing."""
         settings, seed = self._config.selfplay, self._config.run.seed
         by_task = {group.task.id: group for group in groups}
         earned = proposer_earnings(proposals, verdicts, by_task, self._sharing, novelty_weight, settings)
         earned += solver_earnings(trained, settings)
+        earned = punished(earned, self._config.model.max_response_length, settings.overlong)
         part = f"{len(proposals)} proposals"
         if settings.shuffle_rewards:
             earned = shuffled(earned, generator(seed, step, "shuffle", part))
-        if not earned:
-            return Lesson([], [], {})
-        samples = self._samples(earned)
         with self._clock.phase("update"):
+            compared = telling(earned) if settings.filter_groups else earned
+            pairs = list(zip(compared, self._samples(compared), strict=True))
+            if settings.overlong.filter:
+                pairs = [(e, sample) for e, sample in pairs if not cut_off(e)]
+            if not pairs:
+                return Lesson(earned, [], [], {})
+            samples = [sample for _, sample in pairs]
             metrics = self._learner.update(
                 samples, seed=derive(seed, step, "update", part), progress=progress
             )
-        return Lesson(earned, samples, metrics)
+        return Lesson(earned, [e for e, _ in pairs], samples, metrics)
 
     def _samples(self, earned: Sequence[Earned]) -> list[Sample]:
-        advantages = estimate(
-            self._config.training.rl_algorithm,
-            [e.reward for e in earned],
-            cells=[e.cell for e in earned],
-            groups=[e.group for e in earned],
-            lengths=[len(e.completion.token_ids) for e in earned],
-            baseline=self._baseline,
+        """For PPO a sample's advantage is the reward itself, from which the learner takes its values."""
+        algorithm, rewards = self._config.training.rl_algorithm, [e.reward for e in earned]
+        advantages = (
+            rewards
+            if algorithm == "PPO"
+            else estimate(
+                algorithm,
+                rewards,
+                cells=[e.cell for e in earned],
+                groups=[e.group for e in earned],
+                lengths=[len(e.completion.token_ids) for e in earned],
+                baseline=self._baseline,
+            )
         )
         weight = {PROPOSER: self._config.selfplay.proposer_weight, SOLVER: 1.0}
         return [

@@ -41,6 +41,12 @@ log = logging.getLogger(__name__)
 PAUSED = 3
 _FIRST_NOVELTY = 0.5
 
+NUCLEUS = (
+    "engine.top_p is %g: rollouts come from the likeliest tokens alone, while the learner's probabilities are of all "
+    "tokens. Ratios, importance weights and mismatch_kl do not see that difference, and what is never drawn is never "
+    "corrected; set engine.top_p: 1.0, or lower engine.temperature instead, which the learner follows."
+)
+
 
 def train(
     config: Config,
@@ -80,6 +86,8 @@ def train(
                 origin = resumed_checkpoint(folder, resume)
             with display.phase("load"):
                 policy = build_policy(config, failures=folder.path / "failures", ranks=ranks)
+            if config.engine.top_p < 1:
+                log.warning(NUCLEUS, config.engine.top_p)
             if origin is not None:
                 with fitting(origin):
                     policy.learner.load(origin / "model")
