@@ -18,7 +18,6 @@ from azrl.curriculum import build_curriculum
 
 LATER = {
     ("training.rl_algorithm", "ppo"),
-    ("engine.backend", "vllm"),
 }
 """Values that people know from elsewhere and this version does not have."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 
@@ -36,7 +37,7 @@ class Engine(Protocol):
     """Generates, scores and takes new weights."""
 
     def stream(self, requests: Sequence[Request]) -> Iterator[tuple[int, list[Completion]]]:
-        """Yield (request index, its n completions) as groups finish, batch after batch in request order."""
+        """Yield (request index, its n completions) as groups finish; the order is the engine's."""
         ...
 
     def generate(self, requests: Sequence[Request]) -> list[list[Completion]]:
@@ -49,6 +50,14 @@ class Engine(Protocol):
 
     def sync(self, weights: Mapping[str, Any]) -> None:
         """Take new weights (transformers parameter names to tensors). The caller proves the result."""
+        ...
+
+    def dump(self, folder: Path) -> None:
+        """Write the weights as the engine holds them into `folder`, for whoever asks why a proof failed."""
+        ...
+
+    def sleep(self) -> None:
+        """Called before the learner updates: give back what memory the two share. Any later use wakes it."""
         ...
 
     def close(self) -> None:

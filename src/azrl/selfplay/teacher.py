@@ -34,7 +34,8 @@ class Lesson:
 
 
 class Teacher:
-    """Makes lessons. `sharing` maps a program key to how many tasks of the buffer have that program."""
+    """Makes lessons. `sharing` maps a program key to how many tasks of the buffer have that program; `rest` is called
+    before the learner updates."""
 
     def __init__(
         self,
@@ -43,8 +44,10 @@ class Teacher:
         baseline: CellBaseline,
         sharing: Callable[[str], int],
         clock: Clock,
+        rest: Callable[[], None],
     ) -> None:
         self._config, self._learner, self._baseline = config, learner, baseline
+        self._rest = rest
         self._sharing, self._clock = sharing, clock
 
     def teach(
@@ -70,6 +73,7 @@ class Teacher:
             return Lesson([], [], {})
         samples = self._samples(earned)
         with self._clock.phase("update"):
+            self._rest()
             metrics = self._learner.update(
                 samples, seed=derive(seed, step, "update", part), progress=progress
             )
