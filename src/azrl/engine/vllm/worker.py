@@ -1,8 +1,7 @@
 """What runs inside vLLM's worker, in whatever process that is: weights taken in place, and a proof of what was taken.
 
 Importing it, before the model is built, changes two things on a CPU. Matrix products read the live parameters: vLLM
-would multiply by copies that it packed when the model was loaded, and of a tied head that copy never learns of new
-weights. And nothing is compiled: vLLM would spend a minute on a few lines of its sampler. Everywhere, vLLM's
+would multiply by copies that it packed when the model was loaded, which no new weights reach. And nothing is compiled: vLLM would spend a minute on a few lines of its sampler. Everywhere, vLLM's
 weight-transfer interface gains a backend, `azrl_file`: the trainer leaves a safetensors file where both see it, and
 every worker loads its part of it.
 """
@@ -49,7 +48,7 @@ def load(model: Any, weights: Iterable[tuple[str, Tensor]]) -> None:
     the model's, or when some of its parameters were given nothing."""
     try:
         loaded = model.load_weights(weights)
-    except (AssertionError, KeyError, RuntimeError) as error:
+    except (AssertionError, AttributeError, KeyError, RuntimeError) as error:
         raise ValueError(f"the weights do not fit vLLM's model: {type(error).__name__} {error}") from error
     if loaded is None:
         raise ValueError(f"vLLM's {type(model).__name__} does not say which weights it took")
