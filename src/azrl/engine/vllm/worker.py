@@ -1,9 +1,9 @@
 """What runs inside vLLM's worker, in whatever process that is: weights taken in place, and a proof of what was taken.
 
 Importing it, before the model is built, changes two things on a CPU. Matrix products read the live parameters: vLLM
-would multiply by copies that it packed when the model was loaded, which no new weights reach. And nothing is compiled: vLLM would spend a minute on a few lines of its sampler. Everywhere, vLLM's
-weight-transfer interface gains a backend, `azrl_file`: the trainer leaves a safetensors file where both see it, and
-every worker loads its part of it.
+would multiply by copies that it packed when the model was loaded, which no new weights reach. And nothing is compiled:
+vLLM would spend a minute on a few lines of its sampler. Everywhere, vLLM's weight-transfer interface gains a backend,
+`azrl_file`: the trainer leaves a safetensors file where both see it, and every worker loads its part of it.
 """
 
 from __future__ import annotations
