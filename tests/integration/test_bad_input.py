@@ -44,7 +44,6 @@ def refusal(folder: Path, *words: str) -> str:
             [*NEW, "executor.backend=docker", "executor.docker_host=unix:///no/such.sock"],
             "no Docker daemon at",
         ),
-        ([*NEW, "engine.backend=vllm"], "vllm is not available yet; there are torch, scripted"),
         ([*NEW, "tasks.kinds=[]"], "tasks.kinds: want at least one kind, each named once"),
         ([*NEW, "tasks.kinds=[deduction,deduction]"], "tasks.kinds: want at least one kind, each named once"),
         ([*NEW, "engine.backend=torch", "model.name=./gone"], "the model './gone': no such folder"),

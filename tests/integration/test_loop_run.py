@@ -13,6 +13,7 @@ import pytest
 from runs_cli import ROOT, SETTINGS, metrics
 
 from azrl.config import load_config
+from azrl.engine import SyncMismatch
 from azrl.selfplay import scripted
 from azrl.selfplay.train import PAUSED, train
 from azrl.tasks.types import KINDS
@@ -133,6 +134,31 @@ def test_progress_and_time_limits_end_a_run_with_a_checkpoint(tmp_path: Path) ->
     last = metrics(run)[-1]["step"]
     assert 0 < last < 1000
     assert saved(run, last)["trained_s"] >= 0.05
+
+
+def test_rollouts_of_another_model_stop_the_run_with_both_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = scripted.ScriptedLearner.update
+
+    def update(self: scripted.ScriptedLearner, *args: Any, **options: Any) -> dict[str, float]:
+        learned = honest(self, *args, **options)
+        return {**learned, "mismatch_kl": 0.5 if self.version == 3 else 0.01}
+
+    monkeypatch.setattr(scripted.ScriptedLearner, "update", update)
+    with pytest.raises(SyncMismatch, match=r"mismatch KL 0\.5 nats a token \(engine\.mismatch_limit 0\.1\)"):
+        trained(tmp_path)
+    run = tmp_path / "one"
+    assert [row["step"] for row in metrics(run)] == [0, 1, 2]
+    failure = run / "failures" / "sync-3"
+    learner = json.loads((failure / "learner" / "skill.json").read_text())
+    engine = json.loads((failure / "engine" / "scripted.json").read_text())
+    assert engine["skill"] != learner["skill"]  # what sampled, and what it had become
+    assert saved(run, 2)["step"] == 2
+    monkeypatch.undo()
+    config = load_config([tmp_path / "c.yaml"], [f"paths.runs={tmp_path}", "run.name=one"]).config
+    assert train(config, resume="latest", checkpoint=None, command=["python"]) == 0
+    assert metrics(run)[-1]["step"] == 8
 
 
 def test_the_scripted_loop_loads_no_torch(place: Path) -> None:

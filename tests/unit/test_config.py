@@ -161,8 +161,8 @@ def test_every_error_at_once_each_with_its_place(tmp_path: Path) -> None:
             "c.yaml:1: unreadable YAML: could not determine a constructor",
         ),
         (
-            "engine:\n  backend: vllm\n",
-            "c.yaml:2: engine.backend: vllm is not available yet; there are torch, scripted, got 'vllm'",
+            "engine:\n  backend: vllm\n  temperature: 0.7\n",
+            "c.yaml:3: engine.temperature: must be 1 with backend: vllm",
         ),
         (
             "executor:\n  memory_limit: lots\n",

@@ -123,7 +123,7 @@ def teach(groups: list[Group], algorithm: str = "RLOO", **selfplay: Any) -> tupl
         {"selfplay": selfplay, "training": {"rl_algorithm": algorithm}, "model": {"max_response_length": 10}}
     )
     learner = Recorder()
-    teacher = Teacher(config, learner, CellBaseline(), lambda key: 0, PhaseClock())  # type: ignore[arg-type]
+    teacher = Teacher(config, learner, CellBaseline(), lambda key: 0, PhaseClock(), lambda: None)  # type: ignore[arg-type]
     return teacher.teach([], {}, groups, groups, step=1, progress=0.0, novelty_weight=0.0), learner
 
 

@@ -280,14 +280,14 @@ def test_the_proof_sees_one_stale_layer():
 
 
 def test_the_proof_judges_worst_mean_and_nonsense():
-    assert prove_sync([[-1.0, -2.0]], [[-1.5, -2.0]], worst=0.5, mean=0.25) == {
-        "worst": 0.5,
-        "mean": 0.25,
-        "tokens": 2,
-    }
+    same = {"worst": 0.5, "mean": 0.25, "tokens": 2}
+    assert prove_sync([[-0.5, -2.0]], [[-1.0, -2.0]], worst=0.5, mean=0.25) == same
+    assert (
+        prove_sync([[-5.0, -2.0]], [[-10.0, -2.0]], worst=0.5, mean=0.25) == same
+    )  # relative beyond one nat
     for worst, mean in ((0.4, 1.0), (1.0, 0.2)):
         with pytest.raises(SyncMismatch):
-            prove_sync([[-1.0, -2.0]], [[-1.5, -2.0]], worst=worst, mean=mean)
+            prove_sync([[-0.5, -2.0]], [[-1.0, -2.0]], worst=worst, mean=mean)
     with pytest.raises(SyncMismatch):
         prove_sync([[float("nan"), -1.0]], [[-1.0, -1.0]], worst=9.0, mean=9.0)
     with pytest.raises(ValueError, match="no tokens"):

@@ -16,11 +16,6 @@ from azrl.config.schema import Config
 from azrl.config.source import Key, Setting
 from azrl.curriculum import build_curriculum
 
-LATER = {
-    ("engine.backend", "vllm"),
-}
-"""Values that people know from elsewhere and this version does not have."""
-
 
 def is_section(key: Key) -> bool:
     """Whether a mapping at this key holds settings (in today's schema or an older one), not a value."""
@@ -125,8 +120,6 @@ def _setting_key(loc: tuple[int | str, ...], merged: Mapping[Key, Setting]) -> K
 def _wording(setting: Setting, error: ErrorDetails) -> str:
     words = _words(_annotation(setting.key))
     if error["type"] == "literal_error" and words:
-        if _later(setting):
-            return f"{error['input']} is not available yet; there are {', '.join(words)}"
         return f"want one of {', '.join(words)}"
     if error["type"] == "string_type" and isinstance(error["input"], int | float):
         return "should be text: put it in quotes"
@@ -135,14 +128,10 @@ def _wording(setting: Setting, error: ErrorDetails) -> str:
 
 
 def _guess(setting: Setting, value: Any) -> str:
-    if not isinstance(value, str) or _later(setting):
+    if not isinstance(value, str):
         return ""
     near = closest(value, _words(_annotation(setting.key)))
     return f", did you mean '{near}'?" if near else ""
-
-
-def _later(setting: Setting) -> bool:
-    return (setting.dotted, str(setting.value).casefold()) in LATER
 
 
 def _meant(key: Key, parent: Key) -> str:

@@ -3,6 +3,7 @@ Nothing here imports torch."""
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from pydantic import (
@@ -55,9 +56,31 @@ class Model(Section):
     """Response tokens."""
 
 
+class VllmSection(Section):
+    server: str | None = None
+    """Address of a running server (utils/serve_vllm.py), such as http://127.0.0.1:8000; null: in this process."""
+    memory_share: float = Field(default=0.5, gt=0.0, lt=1.0)
+    """Share of the GPU's memory for vLLM, its weights included."""
+    cache_gb: PositiveFloat = 1.0
+    """Key-value cache on a CPU, in GiB."""
+    sleep: bool = True
+    """In this process on a GPU: give the memory back while the learner updates."""
+    exchange: str = "/dev/shm"
+    """Server: a folder that it and this process see, through which weights go."""
+    timeout_s: PositiveFloat = 600.0
+    """Server: longest wait for one answer."""
+
+    @field_validator("server")
+    @classmethod
+    def _address(cls, server: str | None) -> str | None:
+        if server is not None and not re.fullmatch(r"https?://[^/:]+:\d+/?", server):
+            raise ValueError("want an address such as http://127.0.0.1:8000")
+        return server
+
+
 class EngineSection(Section):
-    backend: Literal["torch", "scripted"] = "torch"
-    """`torch`: the embedded engine; `scripted`: a deterministic stand-in that tests the loop."""
+    backend: Literal["torch", "vllm", "scripted"] = "torch"
+    """`torch`: the embedded engine; `vllm`: see docs/engines.md; `scripted`: a deterministic stand-in for tests."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the model samples and trains; auto takes the first GPU if there is one."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -71,8 +94,22 @@ class EngineSection(Section):
     top_p: float = Field(default=1.0, gt=0.0, le=1.0)
     """Nucleus mass of rollouts. Below 1 the learner's probabilities are not those that rollouts are drawn with."""
     sync_tolerance: PositiveFloat | None = None
-    """Largest |log-probability difference| between engine and learner after a sync before the run stops;
-    null means 1e-3 in float32 and 1.0 in bfloat16 for the worst token (the mean must be a tenth of it)."""
+    """Largest log-probability difference between engine and learner after a sync before the run stops, in nats for the
+    worst token, relative beyond one nat (the mean must be a tenth of it); null means 1e-4 in float32 and 0.5 in
+    bfloat16."""
+    mismatch_limit: PositiveFloat = 0.1
+    """Largest mean KL (k3 estimate, nats a token) between what sampled a step's rollouts and what trains on them
+    before the run stops."""
+    vllm: VllmSection = VllmSection()
+
+    @field_validator("temperature")
+    @classmethod
+    def _as_reported(cls, temperature: float, info: ValidationInfo) -> float:
+        if temperature != 1 and info.data.get("backend") == "vllm":
+            raise ValueError(
+                "must be 1 with backend: vllm, which reports log-probabilities at temperature 1 alone"
+            )
+        return temperature
 
 
 class Tasks(Section):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 
@@ -24,7 +25,8 @@ class Request:
 class Completion:
     """What the model wrote: `token_ids` includes the end token when `finish` is "stop"; `logprobs[i]` is the
     natural-log probability of `token_ids[i]` under the softmax of logits / the request's temperature (1 where it is
-    greedy), over all tokens also where `top_p` left some out."""
+    greedy), over all tokens also where `top_p` left some out. vLLM alone reports them at temperature 1 always, which is
+    why rollouts that are learned from are drawn with it at 1."""
 
     text: str
     prompt_ids: tuple[int, ...]
@@ -37,7 +39,7 @@ class Engine(Protocol):
     """Generates, scores and takes new weights."""
 
     def stream(self, requests: Sequence[Request]) -> Iterator[tuple[int, list[Completion]]]:
-        """Yield (request index, its n completions) as groups finish, batch after batch in request order."""
+        """Yield (request index, its n completions) as groups finish; the order is the engine's."""
         ...
 
     def generate(self, requests: Sequence[Request]) -> list[list[Completion]]:
@@ -50,6 +52,14 @@ class Engine(Protocol):
 
     def sync(self, weights: Mapping[str, Any]) -> None:
         """Take new weights (transformers parameter names to tensors). The caller proves the result."""
+        ...
+
+    def dump(self, folder: Path) -> None:
+        """Write the weights as the engine holds them into `folder`, for whoever asks why a proof failed."""
+        ...
+
+    def sleep(self) -> None:
+        """Called before the learner updates: give back what memory the two share. Any later use wakes it."""
         ...
 
     def close(self) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from azrl.engine.base import Completion, Request
@@ -46,6 +48,13 @@ class ScriptedEngine:
         """Keep the mapping; the policy does not change."""
         self.weights = weights
         self.syncs += 1
+
+    def dump(self, folder: Path) -> None:
+        """Write what it was given last."""
+        (folder / "scripted.json").write_text(json.dumps(dict(self.weights)))
+
+    def sleep(self) -> None:
+        """There is nothing to give back."""
 
     def close(self) -> None:
         """Nothing is held."""

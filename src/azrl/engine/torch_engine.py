@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 
 from azrl.engine.base import Completion, Request
 from azrl.engine.decode import decode, score
 from azrl.engine.draws import uniforms
+from azrl.engine.requests import complete, encode
 from azrl.engine.sampling import Sampler
-from azrl.engine.weights import Arch, fuse
+from azrl.engine.weights import Arch, fuse, named
 
 
 class TorchEngine:
@@ -44,11 +46,7 @@ class TorchEngine:
         All requests are checked here, before the first is decoded: ValueError for prompts that are empty or
         longer than `max_prompt_length` tokens, and for settings out of range.
         """
-        encoded = {request.prompt: tuple(self._tokenizer.encode(request.prompt)) for request in requests}
-        prompts = [encoded[request.prompt] for request in requests]
-        for index, (request, prompt) in enumerate(zip(requests, prompts, strict=True)):
-            self._check(index, request, len(prompt))
-        return self._stream(requests, prompts)
+        return self._stream(requests, encode(self._tokenizer, requests, self._max_prompt_length))
 
     def generate(self, requests: Sequence[Request]) -> list[list[Completion]]:
         """All completions, in request order."""
@@ -66,18 +64,15 @@ class TorchEngine:
         fit the model."""
         self._weights = fuse(self._arch, weights, self._dtype)
 
+    def dump(self, folder: Path) -> None:
+        """Write the fused matrices."""
+        save_file(named(self._weights), folder / "engine.safetensors")
+
+    def sleep(self) -> None:
+        """A second copy of a small model is all that it holds: nothing is given back."""
+
     def close(self) -> None:
         """Nothing outlives the object."""
-
-    def _check(self, index: int, request: Request, length: int) -> None:
-        if not 1 <= length <= self._max_prompt_length:
-            raise ValueError(
-                f"request {index}: prompt of {length} tokens, allowed 1 to {self._max_prompt_length}"
-            )
-        if request.max_tokens < 1 or request.n < 1:
-            raise ValueError(f"request {index}: max_tokens and n must be at least 1")
-        if not (0.0 <= request.temperature < math.inf and 0.0 < request.top_p <= 1.0):
-            raise ValueError(f"request {index}: temperature must be finite and not negative, top_p in (0, 1]")
 
     def _stream(
         self, requests: Sequence[Request], prompts: Sequence[tuple[int, ...]]
@@ -110,14 +105,5 @@ class TorchEngine:
         eos = self._tokenizer.eos_token_id
         written = iter(decode(self._arch, self._weights, unique, owners, limits, sampler, eos))
         for index in batch:
-            yield index, [self._completion(prompts[index], *next(written)) for _ in range(requests[index].n)]
-
-    def _completion(self, prompt: tuple[int, ...], tokens: list[int], logprobs: list[float]) -> Completion:
-        stopped = tokens[-1] == self._tokenizer.eos_token_id
-        return Completion(
-            text=self._tokenizer.decode(tokens[:-1] if stopped else tokens),
-            prompt_ids=prompt,
-            token_ids=tuple(tokens),
-            logprobs=tuple(logprobs),
-            finish="stop" if stopped else "length",
-        )
+            rows_of = (next(written) for _ in range(requests[index].n))
+            yield index, [complete(self._tokenizer, prompts[index], *row) for row in rows_of]

@@ -8,7 +8,7 @@ engine's dtype.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -85,6 +85,17 @@ class Weights:
     layers: tuple[Layer, ...]
     head: Tensor
     dtype: torch.dtype
+
+
+def named(weights: Weights) -> dict[str, Tensor]:
+    """The matrices by field, such as `layers.0.qkv`."""
+    layers = {
+        f"layers.{index}.{part.name}": getattr(layer, part.name)
+        for index, layer in enumerate(weights.layers)
+        for part in fields(Layer)
+    }
+    found = {"embed": weights.embed, "head": weights.head, **layers}
+    return {name: tensor.contiguous() for name, tensor in found.items() if tensor is not None}
 
 
 def auto_dtype() -> torch.dtype:

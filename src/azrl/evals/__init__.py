@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 from azrl.config.schema import Config
@@ -43,7 +44,10 @@ def main(config: Config, target: str) -> int:
             policy.learner.load(checkpoint / "model")
             policy.engine.sync(policy.learner.weights())
         progress.add_task(f"measuring {config.probe.items} items a kind, {config.probe.samples} samples each")
-        with open_configured_executor(config, serves_real_model=policy.serves_real_model) as executor:
+        with (
+            closing(policy.engine),
+            open_configured_executor(config, serves_real_model=policy.serves_real_model) as executor,
+        ):
             result = measure_probe(
                 engine=policy.engine,
                 executor=executor,

@@ -28,12 +28,9 @@ def load_model(
     UserError: a folder without weights, config or tokenizer; an id that the hub does not serve from here; a
     tokenizer without an end token.
     """
-    source = SHIPPED if name == TINY else Path(name)
-    local = name == TINY or source.exists() or name.startswith((".", "/", "~"))
+    where, local = located(name)
     if local:
-        source = source.expanduser()
-        _check_folder(name, source)
-    where = str(source) if local else name
+        _check_folder(name, Path(where))
     disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(where, local_files_only=local)
@@ -47,6 +44,13 @@ def load_model(
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token_id = tokenizer.eos_token_id
     return model, tokenizer
+
+
+def located(name: str) -> tuple[str, bool]:
+    """What `model.name` means to transformers and to vLLM, and whether that is a folder here: else it is a hub id."""
+    source = SHIPPED if name == TINY else Path(name).expanduser()
+    local = name == TINY or source.exists() or name.startswith((".", "/", "~"))
+    return (str(source) if local else name), local
 
 
 def load_tiny() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

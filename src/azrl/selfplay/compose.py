@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from azrl.rl.ranks import Ranks
 
 _SYNC_PROBES, _SYNC_TOKENS = 9, 24
+_CONNECTIONS = 256  # to a vLLM server at once
 _CLUSTER_SIZE = 8  # tasks of the buffer that a cluster has at least: fewer are practised up in one step
 
 
@@ -55,6 +56,7 @@ class Policy:
     encode: Callable[[str], list[int]]
     sync_tolerance: float
     serves_real_model: bool
+    failures: Path | None
     embed: Callable[[str], NDArray[np.float64]] | None = None
     """What a text is about, by the model's own token embeddings as they were before any training; None where the
     curriculum asks for none."""
@@ -62,18 +64,19 @@ class Policy:
 
 def build_policy(config: Config, failures: Path | None = None, ranks: Ranks | None = None) -> Policy:
     """Engine, learner and template for `engine.backend`. `failures`: where a batch would be saved that cannot be
-    learned from; `ranks`: the processes that share the learner, this one being the first."""
+    learned from, and both models when they disagree; `ranks`: the processes that share the learner, this one being the
+    first."""
     if config.engine.backend == "scripted":
-        return _scripted(config)
-    return _torch(config, failures, ranks)
+        return _scripted(config, failures)
+    return _learning(config, failures, ranks)
 
 
-def _scripted(config: Config) -> Policy:
+def _scripted(config: Config, failures: Path | None) -> Policy:
     from azrl.selfplay.scripted import encode, scripted_policy, token_vectors
 
     engine, learner = scripted_policy()
     embed = mean_token_embedding(encode, token_vectors()) if _embeds(config) else None
-    return Policy(engine, learner, _template(config, "compact"), encode, 1e-9, False, embed)
+    return Policy(engine, learner, _template(config, "compact"), encode, 1e-9, False, failures, embed)
 
 
 def build_learner(config: Config, *, ranks: Ranks) -> Learner:
@@ -82,20 +85,28 @@ def build_learner(config: Config, *, ranks: Ranks) -> Learner:
     return _learner(config, model, tokenizer.pad_token_id, dtype, None, ranks)
 
 
-def _model(config: Config) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, torch.dtype]:
-    """The model where it is trained, its tokenizer, and the precision of matrix products."""
+def placed(config: Config) -> tuple[str, torch.dtype]:
+    """The device and the precision of matrix products that `engine.*` come to here."""
     import torch
 
     from azrl.engine.weights import auto_dtype
-    from azrl.models.load import load_model
 
-    torch.set_num_threads(config.engine.threads)
     cuda = torch.cuda.is_available()
     if config.engine.device == "cuda" and not cuda:
         raise UserError("engine.device=cuda: torch finds no GPU here; python main.py doctor says more")
     device = "cuda" if cuda and config.engine.device != "cpu" else "cpu"
     auto = torch.bfloat16 if device == "cuda" else auto_dtype()
-    dtype = auto if config.engine.dtype == "auto" else getattr(torch, config.engine.dtype)
+    return device, auto if config.engine.dtype == "auto" else getattr(torch, config.engine.dtype)
+
+
+def _model(config: Config) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, torch.dtype]:
+    """The model where it is trained, its tokenizer, and the precision of matrix products."""
+    import torch
+
+    from azrl.models.load import load_model
+
+    torch.set_num_threads(config.engine.threads)
+    device, dtype = placed(config)
     model, tokenizer = load_model(config.model.name)
     torch.nn.Module.to(model, device)
     return model, tokenizer, dtype
@@ -129,16 +140,31 @@ def _learner(
     return Leader(learner, together) if together.size > 1 and together.rank == 0 else learner
 
 
-def _torch(config: Config, failures: Path | None, ranks: Ranks | None) -> Policy:
+def _learning(config: Config, failures: Path | None, ranks: Ranks | None) -> Policy:
     import torch
 
-    from azrl.engine.torch_engine import TorchEngine
     from azrl.models.load import template_name
 
     model, tokenizer, dtype = _model(config)
     name = template_name(tokenizer) if config.model.template == "auto" else config.model.template
+    engine = (_vllm if config.engine.backend == "vllm" else _torch)(config, model, tokenizer, dtype)
+    real = name == "think" or model.num_parameters() > LARGEST_TOY  # whatever template it was given
+    embed = None
+    if _embeds(config):  # before a checkpoint is loaded: a resumed run must embed as it did at its start
+        vectors = cast("torch.Tensor", model.get_input_embeddings().weight)
+        embed = mean_token_embedding(tokenizer.encode, vectors.detach().float().cpu().numpy())
+    learner = _learner(config, model, tokenizer.pad_token_id, dtype, failures, ranks)
+    tolerance = config.engine.sync_tolerance or (0.5 if dtype is torch.bfloat16 else 1e-4)
+    return Policy(
+        engine, learner, _template(config, name), tokenizer.encode, tolerance, real, failures, embed
+    )
+
+
+def _torch(config: Config, model: Any, tokenizer: Any, dtype: torch.dtype) -> Engine:
+    from azrl.engine.torch_engine import TorchEngine
+
     try:
-        engine = TorchEngine(
+        return TorchEngine(
             model,
             tokenizer,
             dtype=dtype,
@@ -149,14 +175,36 @@ def _torch(config: Config, failures: Path | None, ranks: Ranks | None) -> Policy
         raise UserError(
             f"model.name: {config.model.name!r} does not run on the torch engine: {error}"
         ) from error
-    real = name == "think" or model.num_parameters() > LARGEST_TOY  # whatever template it was given
-    embed = None
-    if _embeds(config):  # before a checkpoint is loaded: a resumed run must embed as it did at its start
-        vectors = cast(torch.Tensor, model.get_input_embeddings().weight)
-        embed = mean_token_embedding(tokenizer.encode, vectors.detach().float().cpu().numpy())
-    learner = _learner(config, model, tokenizer.pad_token_id, dtype, failures, ranks)
-    tolerance = config.engine.sync_tolerance or (1.0 if dtype is torch.bfloat16 else 1e-3)
-    return Policy(engine, learner, _template(config, name), tokenizer.encode, tolerance, real, embed)
+
+
+def _vllm(config: Config, model: Any, tokenizer: Any, dtype: torch.dtype) -> Engine:
+    from azrl.engine.vllm.engine import Host, VllmEngine
+    from azrl.engine.vllm.local import LocalHost
+    from azrl.engine.vllm.server import ServerHost
+    from azrl.models.load import located
+
+    settings, rows = config.engine.vllm, config.engine.batch_rows
+    host: Host
+    if settings.server is not None:
+        host = ServerHost(
+            settings.server,
+            exchange=settings.exchange,
+            connections=min(rows, _CONNECTIONS),
+            timeout_s=settings.timeout_s,
+        )
+    else:
+        host = LocalHost(
+            model=located(config.model.name)[0],
+            dtype=str(dtype).removeprefix("torch."),
+            batch_rows=rows,
+            longest=config.model.max_prompt_length + config.model.max_response_length,
+            cache_gb=settings.cache_gb,
+            memory_share=settings.memory_share,
+            sleeps=settings.sleep,
+        )
+    engine = VllmEngine(host, tokenizer, max_prompt_length=config.model.max_prompt_length)
+    engine.sync(dict(model.named_parameters()))
+    return engine
 
 
 def _embeds(config: Config) -> bool:
@@ -216,7 +264,14 @@ def composed(config: Config, policy: Policy, buffer: TaskBuffer, clock: Clock) -
             config=config,
             engine=policy.engine,
             learner=policy.learner,
-            sync=Sync(policy.engine, policy.learner, _sync_probes(policy), policy.sync_tolerance),
+            sync=Sync(
+                policy.engine,
+                policy.learner,
+                _sync_probes(policy),
+                policy.sync_tolerance,
+                config.engine.mismatch_limit,
+                policy.failures,
+            ),
             executor=executor,
             limits=limits,
             buffer=buffer,

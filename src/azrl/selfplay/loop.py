@@ -94,7 +94,12 @@ class SelfPlay:
         self.novelty_weight = parts.config.selfplay.novelty_weight
         self._recent: deque[str] = deque(maxlen=_RECENT)
         self._teacher = Teacher(
-            parts.config, parts.learner, parts.baseline, parts.buffer.sharing, parts.clock
+            parts.config,
+            parts.learner,
+            parts.baseline,
+            parts.buffer.sharing,
+            parts.clock,
+            parts.engine.sleep,
         )
 
     def seed(self) -> Counter[str]:
@@ -137,8 +142,9 @@ class SelfPlay:
                         self._attempt([g.task for g in groups], step, purpose="fresh", n=1)
                     )
                 lessons.append(teach(played.proposals, played.verdicts, groups, trained))
+            learned = together(lessons)
             with p.clock.phase("sync"):
-                proof = p.sync()
+                proof = p.sync(learned)
 
             with p.clock.phase("record"):
                 self._store(played, step)
@@ -156,7 +162,7 @@ class SelfPlay:
             [e for lesson in lessons for e in lesson.earned],
             [e for lesson in lessons for e in lesson.trained],
             [s for lesson in lessons for s in lesson.samples],
-            {**together(lessons), **proof, **terms},
+            {**learned, **proof, **terms},
             shares=shares,
             drawn={pick.task.id: pick.propensity for pick in picks},
             target=settings.target_solve_rate,

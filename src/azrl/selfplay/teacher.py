@@ -36,7 +36,8 @@ class Lesson:
 
 
 class Teacher:
-    """Makes lessons. `sharing` maps a program key to how many tasks of the buffer have that program."""
+    """Makes lessons. `sharing` maps a program key to how many tasks of the buffer have that program; `rest` is called
+    before the learner updates."""
 
     def __init__(
         self,
@@ -45,8 +46,10 @@ class Teacher:
         baseline: CellBaseline,
         sharing: Callable[[str], int],
         clock: Clock,
+        rest: Callable[[], None],
     ) -> None:
         self._config, self._learner, self._baseline = config, learner, baseline
+        self._rest = rest
         self._sharing, self._clock = sharing, clock
 
     def teach(
@@ -78,6 +81,7 @@ class Teacher:
             if not pairs:
                 return Lesson(earned, [], [], {})
             samples = [sample for _, sample in pairs]
+            self._rest()
             metrics = self._learner.update(
                 samples, seed=derive(seed, step, "update", part), progress=progress
             )

@@ -193,7 +193,7 @@ class _Run:
     def go(self) -> int:
         """Run to the target, the time limit, a signal or an alarm; always ends with a checkpoint."""
         with self.display.phase("sync"):
-            self.parts.sync()
+            self.parts.sync({})
         if self.fresh:
             self._begin()
         self.display.clock.lap()
