@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
+from azrl.models.load import load_model, load_tiny
 from azrl.models.tiny import SHIPPED
 from azrl.models.tokenizer import BOS, EOS, PAD, PIECES, build_tokenizer
 
@@ -64,3 +65,15 @@ def test_the_saved_tokenizer_is_the_same(tmp_path: Path) -> None:
         assert loaded.decode(loaded.encode(text), skip_special_tokens=True) == text
         assert loaded.eos_token_id == TOKENIZER.eos_token_id
         assert loaded.pad_token_id == TOKENIZER.pad_token_id
+
+
+def test_a_loaded_model_reads_text_as_it_is_and_is_saved_as_it_was(tmp_path: Path) -> None:
+    """AutoTokenizer would compose accents and split as Qwen2 does, and a saved copy would keep that."""
+    _, shipped = load_tiny()
+    shipped.save_pretrained(tmp_path)
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).write_bytes((SHIPPED / name).read_bytes())
+    _, again = load_model(str(tmp_path))
+    for text in ("return 'e\u0301'", "it's 12", "\u212b"):
+        assert shipped.encode(text) == again.encode(text) == TOKENIZER.encode(text)
+    assert (tmp_path / "tokenizer.json").read_text() == (SHIPPED / "tokenizer.json").read_text()

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
 from transformers.utils.logging import disable_progress_bar
 
 from azrl.errors import UserError
@@ -33,7 +40,7 @@ def load_model(
         _check_folder(name, Path(where))
     disable_progress_bar()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(where, local_files_only=local)
+        tokenizer = _tokenizer(where, local)
         model = AutoModelForCausalLM.from_pretrained(where, dtype=dtype, local_files_only=local)
     except Exception as error:  # the files are the user's, and damaged ones raise whatever the parsers raise
         reason = None if local else hub_trouble(error, name)
@@ -44,6 +51,17 @@ def load_model(
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token_id = tokenizer.eos_token_id
     return model, tokenizer
+
+
+def _tokenizer(where: str, local: bool) -> PreTrainedTokenizerBase:
+    """A tokenizer that a folder holds whole is taken as it is: AutoTokenizer goes by the model's architecture and would
+    give it Qwen2's normalizer and splitting."""
+    config = Path(where) / "tokenizer_config.json"
+    if local and config.is_file():
+        saved_as = json.loads(config.read_text(encoding="utf-8")).get("tokenizer_class")
+        if saved_as in ("TokenizersBackend", "PreTrainedTokenizerFast"):
+            return PreTrainedTokenizerFast.from_pretrained(where, local_files_only=True)
+    return AutoTokenizer.from_pretrained(where, local_files_only=local)
 
 
 def located(name: str) -> tuple[str, bool]:
