@@ -2,10 +2,10 @@
 
 `python benchmarks/learning.py --seeds 0 1 2`. Each arm of each seed is one process on one core, its sandbox on another:
 
-- `selfplay`: `config/cpu.yaml` as it is, about ten minutes where nothing else runs. It counts steps, not seconds, so
+- `selfplay`: `config/cpu.yaml` as it is, about six minutes where nothing else runs. It counts steps, not seconds, so
   that a busy machine changes how long it takes and not what it gives.
 - `shuffled`: the same, with rewards permuted within each cell, so that they say nothing.
-- `supervised`: the warm start goes on for as many optimizer steps as ten minutes hold, its learning rate falling.
+- `supervised`: the warm start goes on for as long, its learning rate falling.
 
 Every model is measured on the frozen probe before and after: greedy and sampled pass@1, pass@8, by kind and bin.
 `base` is the shipped model itself. Writes benchmarks/results/learning.json (arms that it holds already are skipped,
@@ -64,7 +64,7 @@ def run_arm(arm: str, seed: int, supervised_steps: int, folder: Path) -> dict[st
         out = folder / f"{name}-model"
         call(
             "warmstart", "--seed", str(1000 + seed), "--", "--start", "tiny", "--steps", str(supervised_steps),
-            "--learning-rate", "1e-3", "--out", str(out),
+            "--stir", "0", "--learning-rate", "1e-3", "--out", str(out),
         )  # fmt: skip
         return {"arm": arm, "seed": seed, "after": probe_model(str(out), name, folder)}
     call(
@@ -141,7 +141,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--supervised-steps", type=int, default=3400, help="what ten minutes hold (0.175 s each)"
+        "--supervised-steps",
+        type=int,
+        default=1500,
+        help="as long as self-play takes: 0.22 s a step, of its 1.1 s",
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
