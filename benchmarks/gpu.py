@@ -13,7 +13,8 @@ nothing is downloaded; no answer ends early, so all are as long as they may be.
               composites run in the sandbox, its answers are noise. Shares of wall time by phase; `idle` is all that
               is neither generation, update nor sync: what the GPU waits for
     trl       GRPOTrainer on the loop's own model and prompts, as many completions a step, of the same length: end to
-              end against the loop's tokens per second. Its environment has the same torch
+              end against the loop's tokens per second. Its environment has the same torch. The two run one after
+              the other: on a machine that others use, bench selfplay_speed is the fair comparison
 
 MFU counts what the result needs (azrl.flops), against the card's data sheet and against a matrix product measured
 here. The median of the rounds is told.
@@ -45,7 +46,7 @@ from azrl.config.schema import Config, Training
 from azrl.engine import Request
 from azrl.engine.torch_engine import TorchEngine
 from azrl.engine.weights import auto_dtype
-from azrl.memory import FLOAT32, Pass, update
+from azrl.memory.learner import Pass, held, update
 from azrl.models.load import load_tiny
 from azrl.models.programs import argument, program
 from azrl.rl.learner import TorchLearner
@@ -83,7 +84,7 @@ def form_of(device: str) -> Form:
         return Form(KNOWN["0.5b"], 512, 3584, 16, 16384, 256, 256, 64, 256)
     tiny = find_shape("tiny")
     assert tiny is not None
-    return Form(tiny, 64, 192, 8, 1024, 32, 24, 4, 24)
+    return Form(tiny, 64, 192, 8, 1024, 32, 24, 8, 24)
 
 
 class Numbers:
@@ -156,7 +157,9 @@ def of_learner(form: Form, device: str, dtype: torch.dtype, peaks: Peaks, rounds
     work = Pass(
         rows * width, rows * form.answer, width, dtype.itemsize, device == "cpu" and dtype.itemsize == 2
     )
-    estimated = 3 * FLOAT32 * form.shape.parameters + sum(part.size for part in update(form.shape, work))
+    settings = Training(micro_batch_tokens=form.budget)
+    parts = [*held(form.shape, settings, 1), *update(form.shape, settings, work, lean=True)]
+    estimated = sum(part.size for part in parts)
     return told | {
         "tokens_per_update": tokens,
         "sequence_tokens": width,
@@ -172,11 +175,8 @@ def of_batching(form: Form, device: str, dtype: torch.dtype, peaks: Peaks, round
     """Answer lengths spread evenly on a logarithmic scale from a sixteenth of the longest."""
     count = form.sequences
     answers = [max(1, round(form.answer * 16 ** (i / (count - 1) - 1))) for i in range(count)]
-    names = ("padded", "shared", "packed") if "batching" in Training.model_fields else ("shared",)
-    contenders = {
-        name: learning(form, device, dtype, answers, **({"batching": name} if len(names) > 1 else {}))
-        for name in names
-    }
+    names = ("padded", "shared", "packed")
+    contenders = {name: learning(form, device, dtype, answers, batching=name) for name in names}
     spent: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(rounds):
         for name, (run, _, _) in contenders.items():
@@ -252,12 +252,13 @@ def fill(parts: Parts, count: int) -> list[Task]:
 
 
 def settings_of(form: Form, device: str, folder: Path) -> Config:
-    """A step's proposals and attempts add up to `tasks` x (GROUP + 1) completions."""
+    """A step's proposals and attempts add up to `tasks` x (GROUP + 1) completions, less repeated tasks."""
     return Config.model_validate(
         {
             "model": {"name": str(folder), "max_response_length": form.attempt},
             "engine": {"device": device, "batch_rows": form.rows},
             "executor": {"backend": "process", "workers": 2},
+            "tasks": {"kinds": ["deduction", "abduction"]},
             "selfplay": {
                 "batch_size": form.tasks, "practise": form.tasks, "composites": form.tasks, "n_samples": GROUP,
             },
@@ -280,7 +281,7 @@ def of_loop(
         counting = Counting(parts.learner)
         parts.learner = counting
         loop = SelfPlay(parts)
-        parts.sync()
+        parts.sync({})
         loop.step(1)
         counting.seen.clear()
         clock.lap()
@@ -309,7 +310,7 @@ def of_trl(
     python: Path, form: Form, device: str, folder: Path, asked: Sequence[tuple[str, str]], rounds: int
 ) -> dict[str, Any]:
     """Steps of GRPOTrainer in its own process, after one that warms up."""
-    completions = (form.tasks + 1) * GROUP
+    completions = form.tasks * (GROUP + 1)
     settings = {
         "weights": "float32",
         "bf16": device == "cuda",

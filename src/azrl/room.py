@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from azrl import machine
@@ -11,10 +12,14 @@ from azrl.shape import find_shape
 
 _NATIVE_BFLOAT16 = frozenset({"amx_bf16", "avx512_bf16", "bf16"})
 _LESS = {
-    "activations": "training.micro_batch_tokens",
-    "logits": "training.micro_batch_tokens",
-    "KV cache": "engine.batch_rows",
-    "sampler": "engine.batch_rows",
+    "optimizer": "training.lora_rank=32",
+    "gradients": "training.lora_rank=32",
+    "activations": "training.gradient_checkpointing=true or a lower training.micro_batch_tokens",
+    "logits": "a lower training.head_tokens",
+    "KV cache": "a lower engine.batch_rows",
+    "sampler": "a lower engine.batch_rows",
+    "vLLM": "a lower engine.vllm.memory_share",
+    "engine": "a lower engine.vllm.memory_share or a server (engine.vllm.server)",
 }
 """Which setting makes a part smaller; of the others only a smaller model does."""
 
@@ -47,12 +52,12 @@ class Room:
 
     def advice(self) -> str:
         """The three largest parts at the peak, and what makes those smaller that count."""
-        there = ("always", self.estimate.peak_phase)
+        there = ("load",) if self.estimate.peak_phase == "load" else ("always", self.estimate.peak_phase)
         parts = sorted((p for p in self.estimate.parts if p.phase in there), key=lambda p: -p.size)
         most = ", ".join(f"{part.name} {part.size / GIB:.1f} GiB" for part in parts[:3])
         counting = [part.name for part in parts if part.size > 0.05 * self.estimate.peak]
         settings = dict.fromkeys(_LESS[name] for name in counting if name in _LESS)
-        return f"most of it is {most}; try {' or '.join(['a smaller model', *(f'a lower {s}' for s in settings)])}"
+        return f"most of it is {most}; try {', '.join(['a smaller model', *settings])}"
 
 
 def room(config: Config) -> Room | None:
@@ -66,10 +71,12 @@ def room(config: Config) -> Room | None:
         return None
     found, _ = machine.gpus() if config.engine.device != "cpu" else ((), "")
     device = "cuda" if found or config.engine.device == "cuda" else "cpu"
-    estimated = estimate(config, shape, device, number_size(config, device))
+    processes, size = int(os.environ.get("WORLD_SIZE", "1")), number_size(config, device)
+    here: int | None = found[0].memory if found else None
     if device == "cpu":
-        return Room(estimated, "this machine", machine.memory())
-    return Room(estimated, found[0].name, found[0].memory) if found else Room(estimated, "a GPU", None)
+        here = machine.memory() // processes
+    estimated = estimate(config, shape, device, size, room=here, processes=processes)
+    return Room(estimated, found[0].name if found else "this machine", here)
 
 
 def number_size(config: Config, device: str) -> int:

@@ -20,7 +20,7 @@ FAMILY = ("qwen2", "qwen3", "llama", "mistral")
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Sizes in elements. `queries` and `keys` are the widths of all query heads and of all key heads together."""
+    """Sizes in elements. `lean`: `models.forward` knows the architecture."""
 
     layers: int
     hidden: int
@@ -34,6 +34,7 @@ class Shape:
     out_bias: bool = False
     mlp_bias: bool = False
     qk_norm: bool = False
+    lean: bool = True
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Shape:
@@ -58,6 +59,7 @@ class Shape:
                 out_bias=kind != "qwen2" and biased,
                 mlp_bias=bool(config.get("mlp_bias", False)),
                 qk_norm=kind == "qwen3",
+                lean=kind in ("qwen2", "qwen3"),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"config.json lacks a size or has a wrong one: {error!r}") from error

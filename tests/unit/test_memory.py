@@ -11,12 +11,15 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from azrl.config import Config
+from azrl.config.schema import Training
 from azrl.engine import Request
 from azrl.engine.torch_engine import TorchEngine
-from azrl.memory import ACCURACY, PROCESS, estimate
+from azrl.memory import ACCURACY, PROCESS, Estimate, Part, estimate
+from azrl.memory.learner import adapters
 from azrl.rl.learner import TorchLearner
+from azrl.rl.lora import add_adapters
 from azrl.rl.types import Sample
-from azrl.shape import Shape
+from azrl.shape import KNOWN, Shape
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
@@ -91,6 +94,8 @@ def shaped(hidden: int, intermediate: int, layers: int, vocab: int, tied: bool =
 
 FLOAT, BFLOAT = torch.float32, torch.bfloat16
 SMALL = shaped(64, 256, 4, 256)
+LORA, FORGET, CHUNKS = {"lora_rank": 8}, {"gradient_checkpointing": True}, {"head_tokens": 24}
+LESS = {**LORA, **FORGET, "weights_dtype": "bfloat16"}
 
 
 @pytest.mark.parametrize(
@@ -103,6 +108,12 @@ SMALL = shaped(64, 256, 4, 256)
         pytest.param(shaped(256, 768, 3, 512, False), FLOAT, configured(8, 24, 4, 64, 2), "update", id="weights"),
         pytest.param(shaped(256, 768, 3, 512, False), BFLOAT, configured(8, 24, 4, 64, 2), "update", id="casts"),
         pytest.param(SMALL, FLOAT, configured(32, 64, 6, 300, 2, use_kl=True), "update", id="reference"),
+        pytest.param(shaped(64, 128, 2, 8192), FLOAT, configured(16, 48, 6, 192, 2, **CHUNKS), "update", id="chunks"),
+        pytest.param(SMALL, FLOAT, configured(32, 96, 6, 384, 4, batching="packed"), "update", id="packed"),
+        pytest.param(SMALL, FLOAT, configured(32, 96, 6, 384, 4, **FORGET), "update", id="checkpointing"),
+        pytest.param(SMALL, FLOAT, configured(32, 96, 6, 384, 4, **LORA), "update", id="adapters"),
+        pytest.param(SMALL, BFLOAT, configured(32, 96, 6, 384, 4, **LORA), "update", id="adapters in bfloat16"),
+        pytest.param(SMALL, BFLOAT, configured(32, 96, 6, 384, 4, **LESS), "update", id="adapters, less"),
         pytest.param(shaped(64, 64, 8, 256), FLOAT, configured(120, 8, 2, 128, 96), "generate", id="cache"),
         pytest.param(shaped(64, 64, 1, 8192), FLOAT, configured(8, 4, 2, 16, 96), "generate", id="sampler"),
     ],
@@ -116,3 +127,39 @@ def test_the_estimate_is_within_15_percent_of_the_measured_peak(
     print(f"{expected / measured:.3f}", {part.name: part.size for part in found.parts}, measured)
     assert found.peak_phase == phase
     assert expected == pytest.approx(measured, rel=ACCURACY)
+
+
+def test_adapters_are_those_of_peft() -> None:
+    config = Qwen2Config(
+        vocab_size=256, hidden_size=64, intermediate_size=256, num_hidden_layers=4, num_attention_heads=4,
+        num_key_value_heads=1, tie_word_embeddings=True,
+    )  # fmt: skip
+    for targets in (("all-linear",), ("q_proj", "down_proj")):
+        training = Training(lora_rank=8, lora_targets=targets)
+        model = Qwen2ForCausalLM(config)
+        add_adapters(model, training, seed=0)
+        trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        assert adapters(SMALL, training) == trained
+
+
+@pytest.mark.parametrize("processes", [2, 8])
+def test_processes_share_what_is_trained(processes: int) -> None:
+    config = configured(64, 64, 64, 128, 2)
+    alone, shared = (
+        {part.name: part.size for part in estimate(config, KNOWN["7b"], "cuda", 2, processes=p).parts}
+        for p in (1, processes)
+    )
+    for name in ("weights", "optimizer", "gradients"):
+        assert shared[name] == alone[name] // processes
+
+
+def test_an_offloaded_optimizer_leaves_weights_and_gradients() -> None:
+    config = configured(64, 64, 64, 128, 2, optimizer_offload=True, weights_dtype="bfloat16")
+    parts = {part.name: part.size for part in estimate(config, KNOWN["7b"], "cuda", 2).parts}
+    assert "optimizer" not in parts
+    assert parts["weights"] == parts["gradients"] == 2 * KNOWN["7b"].parameters
+
+
+def test_verdicts_leave_room_for_the_estimates_error() -> None:
+    found = Estimate((Part("weights", 100, "always", ""),))
+    assert [found.fits(room) for room in (115, 114, 87, 86)] == ["fits", "tight", "tight", "too large"]
