@@ -42,7 +42,7 @@ _RECENT = 64
 _POOL = 4096
 _WARM_UP = 200
 _FLOOR = 0.05
-_STIRRED = 7  # added to the seed, for other programs than before
+_STIR_SEED = 7  # of the programs that the last steps show: others than before
 
 Example = tuple[str, str]  # prompt, completion
 Tokens = tuple[list[int], list[int]]
@@ -210,8 +210,8 @@ def main(config: Config, argv: Sequence[str]) -> int:
     taken = 0
     with open_executor(backend, workers=settings.workers, minimum_layers=settings.minimum_layers) as executor:
         execute = outputs_by(executor)
-        phases = ((seed, options.steps, not options.constant), (seed + _STIRRED, options.stir, False))
-        for data, steps, decay in phases:
+        phases = [(seed, options.steps, not options.constant), (_STIR_SEED, options.stir, False)]
+        for data, steps, decay in phases[: 2 if options.stir else 1]:
             stream = examples(Random(data), Compact(), execute, set(held_out()))
             encode, end = tokenizer.encode, tokenizer.eos_token_id
             left = options.seconds and max(0.0, options.seconds - (time.monotonic() - began))
@@ -225,6 +225,8 @@ def main(config: Config, argv: Sequence[str]) -> int:
                 pad=tokenizer.pad_token_id,
                 progress=progress,
             )
-    save(model, tokenizer, options.out)
+            # Loaded again between the phases, so that one command and `--start` give the same bits.
+            save(model, tokenizer, options.out)
+            model, _ = load_model(str(options.out))
     print(f"{taken} steps in {time.monotonic() - began:.0f}s: {options.out}")
     return 0
