@@ -17,7 +17,8 @@ Array = NDArray[np.float64]
 _PRIOR_GAIN, _PRIOR_GROUPS = 0.5, 2.0  # an arm not tried lately is taken to teach this much, as if seen twice
 _FADED = 1.01  # what is left of that prior at full evidence is a hundredth: no arm's gain is ever 0
 _PRIOR_VARIANCE, _PRIOR_POINTS = 0.0625, 4.0  # of a group's solve rate, before there are groups to tell it by
-_TRUST_KEPT, _TRUST_PRIOR = 0.9, 0.01  # a step of what trust rests on; a spread of gains of 0.1 that came true
+_TRUST_KEPT = 0.9  # of what trust rests on, a step
+_TRUST_PRIOR = 0.01  # as if gains spread by 0.1 had come true
 _MOMENTS = ("w", "x", "y", "xx", "xy", "yy")
 
 
