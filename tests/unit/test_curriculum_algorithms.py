@@ -169,6 +169,59 @@ def test_frontier_looks_again_at_what_was_left_alone():
     assert curriculum.explain()["hard/score"] > left + 0.2
 
 
+def drawn(curriculum, step, groups, rng, rates):
+    """A step's outcomes: groups of 8 drawn by the curriculum's shares from arms with these solve rates."""
+    arms = rng.choice(curriculum.arms, groups, p=curriculum.probabilities(step)).tolist()
+    return [Outcome(arm, "t", tuple((rng.random(8) < rates[arm]).astype(float).tolist()), 10) for arm in arms]
+
+
+def test_frontier_leaves_what_never_pays_even_where_nothing_moves():
+    rates = {"easy": 0.98, "middle": 0.03, "hard": 0.0}
+    curriculum, rng, history = build_curriculum("frontier", arms=ARMS), np.random.default_rng(0), []
+    for step in range(150):
+        history.append(shares(curriculum, step))
+        curriculum.update(step, drawn(curriculum, step, 64, rng, rates))
+    late = {arm: np.mean([p[arm] for p in history[50:]]) for arm in ARMS}
+    assert late["hard"] < 0.2
+    assert late["middle"] > 0.5
+
+
+def test_frontier_stands_where_no_arm_pays_and_where_all_are_mastered():
+    for rewards in (FAILED, SOLVED):
+        curriculum = build_curriculum("frontier", arms=ARMS)
+        feed(curriculum, 50, **dict.fromkeys(ARMS, rewards))
+        assert curriculum.probabilities(50) == pytest.approx([1 / 3] * 3)
+
+
+def test_frontier_practises_less_what_is_nearly_solved():
+    nearly, barely = (1.0,) * 6 + (0.0,) * 2, (1.0,) * 2 + (0.0,) * 6
+    curriculum = build_curriculum("frontier", arms=ARMS, enough=1.0)
+    feed(curriculum, 3, easy=nearly, middle=barely)
+    terms = curriculum.explain()
+    assert terms["easy/gain"] == pytest.approx(terms["middle/gain"] / 2, rel=0.02), (
+        "a quarter of a half is left"
+    )
+    whole = build_curriculum("frontier", arms=ARMS, enough=1.0, headroom=0.01)
+    feed(whole, 3, easy=nearly, middle=barely)
+    assert whole.explain()["easy/gain"] == pytest.approx(whole.explain()["middle/gain"])
+
+
+def test_frontier_does_not_act_on_feedback_that_does_not_come_true():
+    arms = tuple("abcdefgh")
+    rates = dict(zip(arms, (0.99, 0.9, 0.5, 0.1, 0.05, 0.02, 0.0, 0.0), strict=True))
+    rng, moved = np.random.default_rng(0), {}
+    for names in ("true", "permuted"):
+        curriculum, far = build_curriculum("frontier", arms=arms), []
+        for step in range(60):
+            told = dict(zip(arms, arms if names == "true" else rng.permutation(arms).tolist(), strict=True))
+            far.append(np.abs(curriculum.probabilities(step) - 1 / 8).sum() / 2)
+            outcomes = drawn(curriculum, step, 64, rng, rates)
+            curriculum.update(step, [Outcome(told[o.arm], o.item, o.rewards, o.tokens) for o in outcomes])
+        moved[names] = np.mean(far[20:])
+    assert moved["true"] > 0.5
+    assert moved["permuted"] < 0.4, "0.73 if it were acted on"
+
+
 def test_frontier_prefers_the_cheaper_of_two_alike():
     curriculum = build_curriculum("frontier", arms=("cheap", "dear"))
     for step in range(5):

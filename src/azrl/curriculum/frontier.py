@@ -15,15 +15,20 @@ from azrl.curriculum.rules import softmax, within
 Array = NDArray[np.float64]
 
 _PRIOR_GAIN, _PRIOR_GROUPS = 0.5, 2.0  # an arm not tried lately is taken to teach this much, as if seen twice
+_FADED = 1.01  # what is left of that prior at full evidence is a hundredth: no arm's gain is ever 0
 _PRIOR_VARIANCE, _PRIOR_POINTS = 0.0625, 4.0  # of a group's solve rate, before there are groups to tell it by
+_TRUST_KEPT = 0.9  # of what trust rests on, a step
+_TRUST_PRIOR = 0.01  # as if gains spread by 0.1 had come true
 _MOMENTS = ("w", "x", "y", "xx", "xy", "yy")
 
 
 class Frontier(Curriculum):
     """Learnability x evidence of progress / cost, with a floor against forgetting.
 
-    *Learnable*: gain is the mean |A| over about `groups` groups, at most `enough`, drawn towards 0.5 as its
-    evidence halves every `half_life` steps, so an arm left alone is looked at again.
+    *Learnable*: gain is the mean |A| over about `groups` groups, drawn towards 0.5 as its evidence halves every
+    `half_life` steps, so an arm left alone is looked at again; fresh evidence leaves nothing of that prior, so an
+    arm that never pays has no gain. Arms solved more than 1 - `headroom` have little left to give and count less,
+    in proportion to what is left. At most `enough`.
 
     *Learning*: noise has large advantages too, and what tells them apart is that practice moves the solve rate. x
     is the teaching an arm has received (its sum of |A|) and y its groups' solve rates; a regression of y on x that
@@ -33,14 +38,18 @@ class Frontier(Curriculum):
     only one that took much and did not move is closed.
 
     *Cost*: score = gain * (closed + (1 - closed) * live) / tokens^cost, scaled so that the best is the largest
-    gain, with the usual cost of the arms in favour as the unit. p = (1 - floor) softmax(score / temperature) +
-    floor / K.
+    gain, with the usual cost of the arms in favour as the unit. p = (1 - floor) softmax(trust * score /
+    temperature) + floor / K.
+
+    *Trust*: the slope, from 0 to 1, of what arms gave on the gain foreseen, over about the last ten steps. Where
+    feedback does not come true, it is not acted on: told noise, this is `uniform`.
 
     A rollout counts as solved from reward `solved_at` on. Weak where all arms learn too slowly to tell from noise
     (then it is learnability alone), and with more arms than groups to look at them.
     """
 
     name = "frontier"
+    version = 2
 
     def __init__(
         self,
@@ -48,6 +57,7 @@ class Frontier(Curriculum):
         *,
         groups: float = 8.0,
         half_life: float = 5.0,
+        headroom: float = 0.5,
         enough: float = 0.7,
         trend: float = 800.0,
         pace: float = 0.2,
@@ -61,6 +71,7 @@ class Frontier(Curriculum):
         super().__init__(arms)
         self.groups = within("groups", groups, 1.0)
         self.half_life = within("half_life", half_life, 0.0, above=True)
+        self.headroom = within("headroom", headroom, 0.0, 1.0, above=True)
         self.enough = within("enough", enough, 0.0, above=True)
         self.trend = within("trend", trend, 1.0, above=True)
         self.pace = within("pace", pace, 0.0)
@@ -70,8 +81,9 @@ class Frontier(Curriculum):
         self.temperature = within("temperature", temperature, 0.0, above=True)
         self.floor = within("floor", floor, 0.0, 1.0)
         self.solved_at = within("solved_at", solved_at, -np.inf)
-        for name in ("gain", "tokens", "evidence", *_MOMENTS):
+        for name in ("gain", "rate", "tokens", "evidence", *_MOMENTS):
             self._remember(name)
+        self.run |= {"foreseen": 0.0, "came_true": 0.0}
 
     def _update(self, step: int, outcomes: Sequence[Outcome]) -> None:
         m, arm = self.memory, signals.arm_numbers(outcomes, self.index)
@@ -82,11 +94,13 @@ class Frontier(Curriculum):
         n = total(np.ones(len(arm)))
         taught = total(signals.magnitudes(outcomes))
         rates = signals.solve_rates(outcomes, self.solved_at)
+        self._compare(n, taught)
         tokens = total(np.array([outcome.tokens for outcome in outcomes], dtype=np.float64))
 
         m["evidence"] = 0.5 ** (1.0 / self.half_life) * m["evidence"] + n
         weight = np.maximum(m["evidence"], 1e-9)
         m["gain"] += (taught - n * m["gain"]) / weight
+        m["rate"] += (total(rates) - n * m["rate"]) / weight
         m["tokens"] += (tokens - n * m["tokens"]) / weight
         m["evidence"] = np.minimum(m["evidence"], self.groups)
 
@@ -99,6 +113,25 @@ class Frontier(Curriculum):
         m["xx"] += taught * (taught * m["w"] - 2.0 * m["x"])
         m["xy"] -= taught * m["y"]
         m["x"] -= taught * m["w"]
+
+    def _compare(self, n: Array, taught: Array) -> None:
+        """Keep the moments of what this step's groups gave against what was foreseen."""
+        weight = n / max(1.0, n.sum())
+        foreseen = self._drawn("gain", _PRIOR_GAIN)
+        foreseen = foreseen - weight @ foreseen
+        for name, found in (("foreseen", foreseen), ("came_true", taught / np.maximum(n, 1.0))):
+            self.run[name] = _TRUST_KEPT * self.run[name] + float(weight @ (foreseen * found))
+
+    def _trust(self) -> float:
+        """How far what is foreseen has come true."""
+        slope = (self.run["came_true"] + _TRUST_PRIOR) / (self.run["foreseen"] + _TRUST_PRIOR)
+        return min(1.0, max(0.0, slope))
+
+    def _drawn(self, name: str, prior: float) -> Array:
+        """A running mean, drawn towards `prior` the more the less evidence is fresh."""
+        evidence = self.memory["evidence"]
+        doubt = _PRIOR_GROUPS * (_FADED - evidence / self.groups)
+        return (evidence * self.memory[name] + doubt * prior) / (evidence + doubt)
 
     def _live(self) -> Array:
         """Probability that practice moves each arm's solve rate fast enough."""
@@ -115,9 +148,9 @@ class Frontier(Curriculum):
 
     def _terms(self) -> tuple[Array, Array, Array]:
         """Gain, live and score of each arm."""
-        evidence, tokens = self.memory["evidence"], self.memory["tokens"]
-        gain = (evidence * self.memory["gain"] + _PRIOR_GROUPS * _PRIOR_GAIN) / (evidence + _PRIOR_GROUPS)
-        gain = np.minimum(gain, self.enough)
+        tokens = self.memory["tokens"]
+        left = np.minimum(1.0, (1.0 - self._drawn("rate", 0.0)) / self.headroom)
+        gain = np.minimum(left * self._drawn("gain", _PRIOR_GAIN), self.enough)
         live = self._live()
         score = gain * (self.closed + (1.0 - self.closed) * live)
         score *= gain.max() / score.max()
@@ -129,7 +162,7 @@ class Frontier(Curriculum):
 
     def _probabilities(self, step: int) -> Array:
         _, _, score = self._terms()
-        return (1.0 - self.floor) * softmax(score, self.temperature) + self.floor / len(score)
+        return (1.0 - self.floor) * softmax(self._trust() * score, self.temperature) + self.floor / len(score)
 
     def explain(self) -> dict[str, float]:
         terms = dict(zip(("gain", "live", "score"), self._terms(), strict=True))
