@@ -10,9 +10,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
 if __name__ == "__main__":
     try:
         from azrl.cli import main
+
+        code = main()
     except ModuleNotFoundError as error:
         if (error.name or "azrl").split(".")[0] == "azrl":
             raise
-        print(f"the package {error.name!r} is missing: pip install -r requirements.txt", file=sys.stderr)
-        sys.exit(2)
-    sys.exit(main())
+        print(
+            f"the package {error.name!r} is missing for {sys.executable}: pip install -r requirements.txt, or use the "
+            "environment that `make venv` makes (.venv/bin/python main.py ...)",
+            file=sys.stderr,
+        )
+        code = 2
+    sys.exit(code)
