@@ -254,6 +254,36 @@ def test_eval_of_a_run_uses_its_configuration(tmp_path: Path, monkeypatch: pytes
     assert calls == [(3, run), (4, run), (42, "tiny")]
 
 
+def test_eval_knows_a_run_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As report and export do; a run that is not there is not looked for on the hub."""
+    calls: list[tuple[int, str]] = []
+    module = types.ModuleType("azrl.evals")
+    module.main = lambda config, what: calls.append((config.run.seed, what)) or 0  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "azrl.evals", module)
+    a_run(tmp_path / "runs", "r", seed=3)
+    assert cli.main(["eval", "r"]) == 0
+    assert calls == [(3, "runs/r")]
+    assert cli.main(["eval", "runs/missing"]) == 2
+    assert "no such run: runs/missing" in capsys.readouterr().err
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("verb", [[], ["doctor"]])
+def test_a_missing_package_is_told_without_a_traceback(tmp_path: Path, verb: list[str]) -> None:
+    (tmp_path / "rich.py").write_text("raise ModuleNotFoundError(\"No module named 'rich'\", name='rich')\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, str(ROOT / "main.py"), *verb, "--config", str(ROOT / "config/smoke.yaml")]
+    done = subprocess.run(
+        command if not verb else command[:3], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "the package 'rich' is missing" in done.stderr
+    assert ".venv/bin/python" in done.stderr
+
+
 def test_warmstart_gets_its_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[int, list[str]]] = []
     module = types.ModuleType("azrl.models.warmstart")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from azrl.cli.arguments import Parser
-from azrl.cli.resume import RESOLVED
+from azrl.cli.resume import run_folder
 
 
 def run(argv: Sequence[str]) -> int:
@@ -22,9 +21,7 @@ def run(argv: Sequence[str]) -> int:
     options, words = parser.parse_split(argv)
     if len(words) != 1:
         parser.error("want one run's folder" + (f", got {len(words)}" if words else ""))
-    folder = Path(words[0])
-    if not (folder / RESOLVED).is_file() and (Path("runs") / folder / RESOLVED).is_file():
-        folder = Path("runs") / folder
+    folder = run_folder(words[0])
 
     from azrl.export import export
 

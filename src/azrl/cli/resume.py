@@ -11,6 +11,14 @@ RESOLVED = "config.resolved.yaml"
 """The file that makes a folder a run."""
 
 
+def run_folder(word: str) -> Path:
+    """The folder that a verb's RUN means: itself, or else the run of that name under `runs/` where there is one."""
+    folder = Path(word)
+    if not (folder / RESOLVED).is_file() and (Path("runs") / folder / RESOLVED).is_file():
+        return Path("runs") / folder
+    return folder
+
+
 def find_run(what: str, config: Config) -> Path:
     """The run's folder: the one named by `what`, else the one of `run.name`, else the newest.
 
