@@ -13,7 +13,7 @@ from typing import get_args
 
 import pytest
 
-from azrl.config import schema
+from azrl.config.executor import ExecutorSection, LayerName
 from azrl.errors import UserError
 from azrl.executor import Job, Limits, Status, layers, open_executor
 from azrl.executor.crew import PoolSettings
@@ -115,8 +115,8 @@ def test_without_seccomp_it_starts_only_if_the_configuration_says_so() -> None:
 
 
 def test_names_of_layers_are_one_list() -> None:
-    assert set(get_args(schema.LayerName)) == set(layers.LAYERS)
-    assert set(schema.ExecutorSection().minimum_layers) == set(layers.MINIMUM)
+    assert set(get_args(LayerName)) == set(layers.LAYERS)
+    assert set(ExecutorSection().minimum_layers) == set(layers.MINIMUM)
     with open_executor("process", workers=1) as executor:
         said = {key.split()[1] for key in executor.describe() if key.startswith(("layer ", "missing "))}
     assert said == set(layers.LAYERS)
