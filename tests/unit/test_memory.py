@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import Qwen2Config, Qwen2ForCausalLM
+from shaped import qwen2
+from transformers import Qwen2ForCausalLM
 
 from azrl.config import Config
 from azrl.config.schema import Training
@@ -54,18 +55,7 @@ def configured(prompt: int, answer: int, samples: int, budget: int, rows: int, *
 def play(config: Config, shape: Shape, dtype: torch.dtype, phase: str) -> list[Any]:
     """Build what a run holds, and go twice through one phase of it; returns what stays."""
     torch.manual_seed(0)
-    model = Qwen2ForCausalLM(
-        Qwen2Config(
-            vocab_size=shape.vocab,
-            hidden_size=shape.hidden,
-            intermediate_size=shape.intermediate,
-            num_hidden_layers=shape.layers,
-            num_attention_heads=shape.heads,
-            num_key_value_heads=shape.kv_heads,
-            tie_word_embeddings=shape.tied,
-            eos_token_id=None,
-        )
-    )
+    model = Qwen2ForCausalLM(qwen2(shape, eos_token_id=None))
     prompt, answer, rows = (
         config.model.max_prompt_length,
         config.model.max_response_length,
@@ -130,10 +120,7 @@ def test_the_estimate_is_within_15_percent_of_the_measured_peak(
 
 
 def test_adapters_are_those_of_peft() -> None:
-    config = Qwen2Config(
-        vocab_size=256, hidden_size=64, intermediate_size=256, num_hidden_layers=4, num_attention_heads=4,
-        num_key_value_heads=1, tie_word_embeddings=True,
-    )  # fmt: skip
+    config = qwen2(SMALL)
     for targets in (("all-linear",), ("q_proj", "down_proj")):
         training = Training(lora_rank=8, lora_targets=targets)
         model = Qwen2ForCausalLM(config)

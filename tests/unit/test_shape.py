@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from shaped import qwen2
 from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
 
 from azrl.shape import KNOWN, SHIPPED, Shape, find_shape
@@ -47,15 +48,7 @@ def test_known_models_have_the_parameters_that_transformers_and_the_report_give(
     size: str, published: float
 ) -> None:
     shape = KNOWN[size]
-    config = Qwen2Config(
-        vocab_size=shape.vocab,
-        hidden_size=shape.hidden,
-        intermediate_size=shape.intermediate,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        num_key_value_heads=shape.kv_heads,
-        tie_word_embeddings=shape.tied,
-    )
+    config = qwen2(shape)
     assert shape.parameters == count(config)
     assert shape.parameters / 1e9 == pytest.approx(published, rel=0.006)
 

@@ -2,9 +2,8 @@
 
 It teaches the syntax, the prompt formats and the beginnings of execution, so that self-play has something to
 sharpen and to grow from. The learning rate falls, and then some steps at the full rate follow: a model that has settled
-knows more, but loses it again when training goes on, whatever it goes on with; one that has not is the better start
-(as checkpoints from before the decay are, MiniCPM, arXiv 2404.06395). Deterministic by seed on one machine with one
-thread.
+knows more, but self-play only sharpened every such model that was tried, and taught this one (docs/results.md; MiniCPM,
+arXiv 2404.06395, goes on from checkpoints before the decay too). Deterministic by seed on one machine with one thread.
 """
 
 from __future__ import annotations
@@ -210,8 +209,10 @@ def main(config: Config, argv: Sequence[str]) -> int:
     taken = 0
     with open_executor(backend, workers=settings.workers, minimum_layers=settings.minimum_layers) as executor:
         execute = outputs_by(executor)
-        phases = [(seed, options.steps, not options.constant), (_STIR_SEED, options.stir, False)]
-        for data, steps, decay in phases[: 2 if options.stir else 1]:
+        for data, steps, decay in (
+            (seed, options.steps, not options.constant),
+            (_STIR_SEED, options.stir, False),
+        ):
             stream = examples(Random(data), Compact(), execute, set(held_out()))
             encode, end = tokenizer.encode, tokenizer.eos_token_id
             left = options.seconds and max(0.0, options.seconds - (time.monotonic() - began))
@@ -225,8 +226,6 @@ def main(config: Config, argv: Sequence[str]) -> int:
                 pad=tokenizer.pad_token_id,
                 progress=progress,
             )
-            # Loaded again between the phases, so that one command and `--start` give the same bits.
-            save(model, tokenizer, options.out)
-            model, _ = load_model(str(options.out))
+    save(model, tokenizer, options.out)
     print(f"{taken} steps in {time.monotonic() - began:.0f}s: {options.out}")
     return 0
